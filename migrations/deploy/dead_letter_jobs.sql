@@ -1,0 +1,65 @@
+-- Deploy soniq:dead_letter_jobs to pg
+
+begin;
+
+create table if not exists soniq.dead_letter_jobs (
+  id bigint primary key,
+  job_name text not null,
+  queue text not null,
+  priority smallint not null,
+  args jsonb not null,
+  scheduled_at timestamptz not null,
+  enqueued_at timestamptz not null,
+  attempt integer not null,
+  max_attempts integer not null,
+  timeout interval not null,
+  dedup_key text,
+  runner_id bigint,
+  claimed_at timestamptz,
+  errors jsonb not null,
+  replay_of bigint,
+  reason text not null check (reason in (
+    'max_attempts_exceeded', 'permanent_failure', 'unknown_job', 'invalid_arguments', 'timeout', 'runner_lost'
+  )),
+  dead_at timestamptz not null,
+  replay_count integer not null default 0,
+  last_replayed_at timestamptz
+);
+
+create index if not exists dead_letter_jobs_by_time on soniq.dead_letter_jobs (dead_at);
+
+do $$
+begin
+  create type soniq.replayed_job as (dead_letter_id bigint, job_name text, queue text, job_id bigint);
+exception
+  when duplicate_object then null; -- a second run of this script
+end;
+$$;
+
+comment on type soniq.replayed_job is
+  'A dead letter that was replayed, or would be, and the new job: what replay_dead_letters() answers.';
+comment on table soniq.dead_letter_jobs is
+  'Jobs given up, with every attempt''s error. A replay mints a new job; the row stays as the record until it is deleted or pruned.';
+comment on column soniq.dead_letter_jobs.id is 'The number it had as a live job.';
+comment on column soniq.dead_letter_jobs.job_name is 'Which handler ran it, or was missing.';
+comment on column soniq.dead_letter_jobs.queue is 'Where it waited.';
+comment on column soniq.dead_letter_jobs.priority is '0 runs first, 1000 last.';
+comment on column soniq.dead_letter_jobs.args is 'The handler''s arguments.';
+comment on column soniq.dead_letter_jobs.scheduled_at is 'When its last attempt was due.';
+comment on column soniq.dead_letter_jobs.enqueued_at is 'When it was added.';
+comment on column soniq.dead_letter_jobs.attempt is 'The attempt that ended it.';
+comment on column soniq.dead_letter_jobs.max_attempts is 'The attempt after which a failure was final.';
+comment on column soniq.dead_letter_jobs.timeout is 'How long one attempt might take; 0 is no limit.';
+comment on column soniq.dead_letter_jobs.dedup_key is 'The key it held while it was queued.';
+comment on column soniq.dead_letter_jobs.runner_id is 'Who held it last.';
+comment on column soniq.dead_letter_jobs.claimed_at is 'When the last attempt began.';
+comment on column soniq.dead_letter_jobs.errors is
+  'One entry for each failed attempt: attempt, type, message, traceback, reason, runner, started_at, failed_at.';
+comment on column soniq.dead_letter_jobs.replay_of is 'The dead letter that this job itself replayed.';
+comment on column soniq.dead_letter_jobs.reason is
+  'Why it was given up: max_attempts_exceeded, permanent_failure, unknown_job, invalid_arguments, timeout or runner_lost.';
+comment on column soniq.dead_letter_jobs.dead_at is 'When it was given up.';
+comment on column soniq.dead_letter_jobs.replay_count is 'How many jobs were minted from it.';
+comment on column soniq.dead_letter_jobs.last_replayed_at is 'When the last of them was.';
+
+commit;

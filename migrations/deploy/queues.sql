@@ -1,0 +1,21 @@
+-- Deploy soniq:queues to pg
+
+begin;
+
+create table if not exists soniq.queues (
+  queue text primary key,
+  paused boolean not null default false,
+  priority smallint check (priority between 0 and 1000),
+  max_attempts integer check (max_attempts between 1 and 1000),
+  timeout interval check (timeout >= '0')
+);
+
+comment on table soniq.queues is
+  'Queues that are paused or have defaults of their own; a queue needs no row here to be used. Written by configure_queue(), pause_queue() and resume_queue().';
+comment on column soniq.queues.queue is 'The queue''s name.';
+comment on column soniq.queues.paused is 'Paused: jobs are taken in but not handed out.';
+comment on column soniq.queues.priority is 'For jobs whose type sets none; 0 runs first, 1000 last.';
+comment on column soniq.queues.max_attempts is 'For jobs whose type sets none.';
+comment on column soniq.queues.timeout is 'For jobs whose type sets none; 0 is no limit.';
+
+commit;

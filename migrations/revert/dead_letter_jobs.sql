@@ -1,0 +1,8 @@
+-- Revert soniq:dead_letter_jobs from pg
+
+begin;
+
+drop table soniq.dead_letter_jobs;
+drop type soniq.replayed_job;
+
+commit;

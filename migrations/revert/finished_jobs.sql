@@ -1,0 +1,7 @@
+-- Revert soniq:finished_jobs from pg
+
+begin;
+
+drop table soniq.finished_jobs;
+
+commit;

@@ -1,0 +1,7 @@
+-- Revert soniq:lanes from pg
+
+begin;
+
+drop table soniq.lanes;
+
+commit;

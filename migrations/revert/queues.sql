@@ -1,0 +1,7 @@
+-- Revert soniq:queues from pg
+
+begin;
+
+drop table soniq.queues;
+
+commit;

@@ -1,0 +1,7 @@
+-- Revert soniq:runners from pg
+
+begin;
+
+drop table soniq.runners;
+
+commit;

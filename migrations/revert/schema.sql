@@ -1,0 +1,7 @@
+-- Revert soniq:schema from pg
+
+begin;
+
+drop schema soniq;
+
+commit;

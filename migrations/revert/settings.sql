@@ -1,0 +1,7 @@
+-- Revert soniq:settings from pg
+
+begin;
+
+drop table soniq.settings;
+
+commit;

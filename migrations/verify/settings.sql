@@ -1,0 +1,3 @@
+-- Verify soniq:settings on pg
+
+select 1 / count(*) from soniq.settings where only_row;

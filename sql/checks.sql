@@ -1,0 +1,342 @@
+-- Bad input. Each check passes what is right, NULL where NULL means "the default", and raises
+-- an error that names the value, with a hint that says the remedy. The SQLSTATEs are Soniq's own class:
+--
+--   SQ001 job name          SQ007 max_attempts       SQ013 error report
+--   SQ002 queue             SQ008 timeout            SQ014 selection of dead letters
+--   SQ003 args              SQ009 dedup_key          SQ015 runner's particulars
+--   SQ004 args too large    SQ010 retry policy       SQ016 lease
+--   SQ005 priority          SQ011 unknown runner
+--   SQ006 time or delay     SQ012 batch
+
+create or replace function soniq._refuse(code text, problem text, remedy text)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  raise exception using errcode = code, message = problem, hint = remedy;
+end;
+$$;
+
+create or replace function soniq._check_name(code text, what text, name text, longest integer)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if name is null then
+    perform soniq._refuse(code, pg_catalog.format('%s is NULL', what), pg_catalog.format('Give the %s as text.', what));
+  elsif pg_catalog.length(name) not between 1 and longest then
+    perform soniq._refuse(
+      code,
+      pg_catalog.format('%s has %s characters: %L', what, pg_catalog.length(name), pg_catalog.left(name, 60)),
+      pg_catalog.format('Give 1 to %s characters.', longest)
+    );
+  elsif name ~ '^\s|\s$|[[:cntrl:]]' then
+    perform soniq._refuse(
+      code,
+      pg_catalog.format('%s has white space at an end or a control character: %L', what, name),
+      'Remove it: such names look alike and are not.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_job_name(job_name text)
+returns void
+language sql
+immutable
+parallel safe
+as $$
+  select soniq._check_name(code => 'SQ001', what => 'job_name', name => job_name, longest => 200);
+$$;
+
+create or replace function soniq._check_queue(queue text)
+returns void
+language sql
+immutable
+parallel safe
+as $$
+  select soniq._check_name(code => 'SQ002', what => 'queue', name => queue, longest => 100);
+$$;
+
+create or replace function soniq._check_dedup_key(dedup_key text)
+returns void
+language sql
+immutable
+parallel safe
+as $$
+  select soniq._check_name(code => 'SQ009', what => 'dedup_key', name => dedup_key, longest => 500);
+$$;
+
+create or replace function soniq._check_args(args jsonb, max_bytes integer)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+declare
+  bytes integer;
+begin
+  if args is null or pg_catalog.jsonb_typeof(args) <> 'object' then
+    perform soniq._refuse(
+      'SQ003',
+      pg_catalog.format('args must be a JSON object, not %s', coalesce(pg_catalog.jsonb_typeof(args), 'NULL')),
+      'Name the handler''s arguments, as in {"to": "ada@example.org"}; {} for none.'
+    );
+  end if;
+
+  bytes := pg_catalog.octet_length(args::text);
+  if bytes > max_bytes then
+    perform soniq._refuse(
+      'SQ004',
+      pg_catalog.format('args take %s bytes; the limit is %s', bytes, max_bytes),
+      'Store the data in a table and enqueue its key, or raise soniq.settings.max_args_bytes.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_priority(priority integer)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if priority not between 0 and 1000 then
+    perform soniq._refuse(
+      'SQ005',
+      pg_catalog.format('priority %s is out of range', priority),
+      'Give a whole number from 0 (runs first) to 1000 (runs last).'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_delay(what text, delay interval)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if delay < interval '0' then
+    perform soniq._refuse(
+      'SQ006',
+      pg_catalog.format('%s is negative: %s', what, delay),
+      'Give an interval of 0 or more, as in ''5 minutes''.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_schedule(scheduled_at timestamptz, delay interval)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  perform soniq._check_delay(what => 'delay', delay => delay);
+
+  if scheduled_at is not null and delay is not null then
+    perform soniq._refuse(
+      'SQ006',
+      'scheduled_at and delay are both given',
+      'Give scheduled_at for a time, or delay for a wait from now.'
+    );
+  elsif not pg_catalog.isfinite(scheduled_at) then
+    perform soniq._refuse(
+      'SQ006',
+      pg_catalog.format('scheduled_at is %s', scheduled_at),
+      'Give a time on the calendar.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_max_attempts(max_attempts integer)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if max_attempts not between 1 and 1000 then
+    perform soniq._refuse(
+      'SQ007',
+      pg_catalog.format('max_attempts %s is out of range', max_attempts),
+      'Give a whole number from 1 (no retry) to 1000.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_timeout(timeout interval)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if timeout < interval '0' then
+    perform soniq._refuse(
+      'SQ008',
+      pg_catalog.format('timeout is negative: %s', timeout),
+      'Give an interval such as ''30 seconds''; 0 is no limit.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_retry_policy(
+  retry_delays interval[],
+  backoff text,
+  max_retry_delay interval
+)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if pg_catalog.cardinality(retry_delays) not between 1 and 1000
+    or pg_catalog.array_ndims(retry_delays) > 1
+    or pg_catalog.array_position(retry_delays, null) is not null
+    or interval '0' > any (retry_delays)
+  then
+    perform soniq._refuse(
+      'SQ010',
+      pg_catalog.format('retry_delays is %L', retry_delays),
+      'Give one interval for every retry, or a list of 1 to 1000 of them, each 0 or more.'
+    );
+  elsif backoff not in ('fixed', 'exponential') then
+    perform soniq._refuse('SQ010', pg_catalog.format('backoff is %L', backoff), 'Give ''fixed'' or ''exponential''.');
+  elsif backoff = 'exponential' and pg_catalog.cardinality(retry_delays) > 1 then
+    perform soniq._refuse(
+      'SQ010',
+      pg_catalog.format('backoff is exponential and retry_delays is a list: %L', retry_delays),
+      'Give exponential backoff one delay to double, or use backoff ''fixed'' with the list.'
+    );
+  elsif max_retry_delay < interval '0' then
+    perform soniq._refuse(
+      'SQ010',
+      pg_catalog.format('max_retry_delay is negative: %s', max_retry_delay),
+      'Give an interval of 0 or more, as in ''1 hour''.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_queues(queues text[])
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+declare
+  queue text;
+begin
+  if pg_catalog.cardinality(queues) = 0 then
+    perform soniq._refuse('SQ002', 'queues is an empty list', 'Name the queues to serve, or give NULL for all.');
+  end if;
+
+  foreach queue in array coalesce(queues, '{}') loop
+    perform soniq._check_queue(queue => queue);
+  end loop;
+end;
+$$;
+
+create or replace function soniq._check_lease(job_id bigint, attempt integer)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if job_id is null or attempt is null then
+    perform soniq._refuse(
+      'SQ016',
+      pg_catalog.format('the lease (job_id %s, attempt %s) is not whole', coalesce(job_id::text, 'NULL'), coalesce(attempt::text, 'NULL')),
+      'Give job_id and attempt as claim() answered them.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_leases(job_ids bigint[], attempts integer[], others integer default null)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if pg_catalog.array_position(job_ids, null) is not null
+    or pg_catalog.array_position(attempts, null) is not null
+    or job_ids is null
+    or attempts is null
+  then
+    perform soniq._refuse('SQ016', 'a lease in the batch is NULL', 'Give job_ids and attempts as claim() answered them.');
+  elsif pg_catalog.cardinality(job_ids) <> pg_catalog.cardinality(attempts)
+    or pg_catalog.cardinality(job_ids) <> others
+  then
+    perform soniq._refuse(
+      'SQ012',
+      pg_catalog.format(
+        'the arrays differ in length: %s job_ids, %s attempts, %s more',
+        pg_catalog.cardinality(job_ids), pg_catalog.cardinality(attempts), coalesce(others::text, 'no')
+      ),
+      'Give one entry a job in each array.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_failure(error jsonb, reason text)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if error is null or pg_catalog.jsonb_typeof(error) <> 'object' then
+    perform soniq._refuse(
+      'SQ013',
+      pg_catalog.format('error must be a JSON object, not %s', coalesce(pg_catalog.jsonb_typeof(error), 'NULL')),
+      'Give {"type": ..., "message": ..., "traceback": ...}, each a text, none required.'
+    );
+  elsif reason not in ('timeout', 'permanent_failure', 'unknown_job', 'invalid_arguments') then
+    perform soniq._refuse(
+      'SQ013',
+      pg_catalog.format('reason is %L', reason),
+      'Give timeout, permanent_failure, unknown_job or invalid_arguments, or NULL for an ordinary error.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_selection(ids bigint[], job_name text, queue text, everything boolean)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if everything is not true and ids is null and job_name is null and queue is null then
+    perform soniq._refuse(
+      'SQ014',
+      'no dead letters are selected',
+      'Give ids, job_name or queue, or everything => true; dry_run => true shows what would be taken.'
+    );
+  elsif everything and (ids is not null or job_name is not null or queue is not null) then
+    perform soniq._refuse(
+      'SQ014',
+      'everything is asked for and a filter is given',
+      'Leave out either everything or the filters.'
+    );
+  end if;
+end;
+$$;

@@ -1,0 +1,185 @@
+-- Handing out jobs. A claim leases ready jobs to a runner, lowest priority number first, then oldest, and
+-- never waits for another claim: rows that others have locked are skipped.
+--
+-- The planner may not choose here. A plan made while the table was small, or for a batch of unknown size, would read or
+-- sort the whole backlog for each batch; so the ids come from a subquery with a limit, in index order, and what would
+-- leave the index is switched off.
+
+create or replace function soniq._lease_from_lane(
+  lane_id integer,
+  share integer,
+  runner_id bigint,
+  skip_jobs text[],
+  as_of timestamptz
+)
+returns setof soniq.jobs
+language plpgsql
+volatile
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  started_at constant timestamptz := pg_catalog.clock_timestamp();
+  lane soniq.lanes;
+  start record;
+  picked bigint[];
+begin
+  select *
+  into lane
+  from soniq.lanes as known
+  where known.lane_id = _lease_from_lane.lane_id;
+  select *
+  into start
+  from soniq._scan_start(lane_id => lane.lane_id);
+
+  picked := array(
+    select job.id
+    from soniq.jobs as job
+    where job.status = 'queued'
+      and job.queue = lane.queue
+      and job.priority = lane.priority
+      and job.scheduled_at <= _lease_from_lane.as_of
+      and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
+      and (_lease_from_lane.skip_jobs is null or job.job_name <> all (_lease_from_lane.skip_jobs))
+    order by job.scheduled_at, job.id
+    limit _lease_from_lane.share
+    for update skip locked
+  );
+
+  -- What was skipped on purpose lies below the last key and must be found again.
+  if _lease_from_lane.skip_jobs is null then
+    perform soniq._remember_scan(
+      lane_id => lane.lane_id,
+      started_at => started_at,
+      whole => start.job_id = 0,
+      full_share => pg_catalog.cardinality(picked) = _lease_from_lane.share,
+      picked => picked
+    );
+  end if;
+
+  return query
+  update soniq.jobs as job
+  set status = 'processing',
+    attempt = job.attempt + 1,
+    runner_id = _lease_from_lane.runner_id,
+    claimed_at = _lease_from_lane.as_of,
+    deadline = case when job.timeout > interval '0' then _lease_from_lane.as_of + job.timeout end
+  where job.id = any (picked)
+  returning job.*;
+end;
+$$;
+
+comment on function soniq._lease_from_lane(integer, integer, bigint, text[], timestamptz) is
+'Leases up to share ready jobs of one lane to a runner.';
+
+create or replace view soniq.claimed_job as
+select
+  job.id as job_id,
+  job.job_name,
+  job.args,
+  job.queue,
+  job.priority,
+  job.attempt,
+  job.max_attempts,
+  job.scheduled_at,
+  job.claimed_at,
+  job.timeout,
+  job.deadline
+from soniq.jobs as job
+where job.status = 'processing';
+
+comment on view soniq.claimed_job is
+'The jobs being processed, as claim() answers them. (job_id, attempt) is the lease: complete(), fail(), snooze() and release() take it.';
+
+create or replace function soniq.claim(
+  runner_id bigint,
+  queues text[] default null,
+  max_jobs integer default 1,
+  skip_jobs text[] default null
+)
+returns setof soniq.claimed_job
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+  wanted integer := max_jobs;
+  wanted_before integer;
+  got integer;
+  level record;
+  lane record;
+begin
+  perform soniq._check_queues(queues => claim.queues);
+  if max_jobs is null or max_jobs not between 1 and 10000 then
+    perform soniq._refuse(
+      'SQ012',
+      pg_catalog.format('max_jobs is %s', coalesce(max_jobs::text, 'NULL')),
+      'Give a whole number from 1 to 10000.'
+    );
+  end if;
+
+  -- The lock keeps tick() from declaring the runner dead, and looking for its jobs, before these are its.
+  perform
+  from soniq.runners as runner
+  where runner.runner_id = claim.runner_id
+    and runner.lost_at is null
+  for key share;
+  if not found then
+    perform soniq._refuse(
+      'SQ011',
+      pg_catalog.format('runner %s is not registered', coalesce(claim.runner_id::text, 'NULL')),
+      'Call soniq.register_runner() and claim with the id it answers; a runner declared dead has to do so anew.'
+    );
+  end if;
+
+  for level in
+    select * from soniq._open_priorities(queues => claim.queues)
+  loop
+    -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
+    loop
+      wanted_before := wanted;
+      for lane in
+        select *
+        from soniq._lane_shares(
+          lane_ids => level.lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
+        )
+      loop
+        return query
+        select
+          job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
+          job.claimed_at, job.timeout, job.deadline
+        from soniq._lease_from_lane(
+          lane_id => lane.lane_id,
+          share => lane.share,
+          runner_id => claim.runner_id,
+          skip_jobs => claim.skip_jobs,
+          as_of => as_of
+        ) as job
+        order by job.scheduled_at, job.id;
+        get diagnostics got = row_count;
+        wanted := wanted - got;
+      end loop;
+      exit when wanted = 0 or wanted = wanted_before or pg_catalog.cardinality(level.lane_ids) = 1;
+    end loop;
+    exit when wanted = 0;
+  end loop;
+end;
+$$;
+
+comment on function soniq.claim(bigint, text[], integer, text[]) is
+'Leases up to max_jobs ready jobs to a runner and answers with them: the lowest priority number first, then the oldest. Never blocks; skips paused queues and what is scheduled for later. Each claim of a job raises its attempt, and the pair (job_id, attempt) is the lease that complete(), fail(), snooze() and release() take.
+
+runner_id: from register_runner().
+queues: those to claim from; NULL is all.
+max_jobs: 1 to 10000; ask for as many as there are free slots.
+skip_jobs: job names not to hand out now, for a runner that has no room for these; they are read over, so keep them in a queue of their own where they are many.
+
+A claim may be committed asynchronously (set local synchronous_commit = off): lost in a crash, it is only made again.
+
+Errors: SQ002 queues, SQ011 runner not registered or declared dead, SQ012 max_jobs.';

@@ -1,0 +1,202 @@
+-- Adding jobs. Everything here happens in the caller's transaction: a job exists when, and only when, the data
+-- it is about does.
+
+create or replace function soniq._job_options(
+  job_name text,
+  queue text,
+  priority integer,
+  scheduled_at timestamptz,
+  delay interval,
+  max_attempts integer,
+  timeout interval,
+  out as_of timestamptz,
+  out resolved soniq.jobs,
+  out max_args_bytes integer
+)
+returns record
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+begin
+  perform soniq._check_job_name(job_name => _job_options.job_name);
+  if _job_options.queue is not null then
+    perform soniq._check_queue(queue => _job_options.queue);
+  end if;
+  perform soniq._check_priority(priority => _job_options.priority);
+  perform soniq._check_schedule(scheduled_at => _job_options.scheduled_at, delay => _job_options.delay);
+  perform soniq._check_max_attempts(max_attempts => _job_options.max_attempts);
+  perform soniq._check_timeout(timeout => _job_options.timeout);
+
+  as_of := soniq.clock();
+
+  select
+    coalesce(_job_options.queue, type.queue, settings.default_queue),
+    coalesce(_job_options.priority, type.priority, own.priority, settings.default_priority),
+    coalesce(_job_options.scheduled_at, as_of + _job_options.delay, as_of),
+    coalesce(_job_options.max_attempts, type.max_attempts, own.max_attempts, settings.default_max_attempts),
+    coalesce(_job_options.timeout, type.timeout, own.timeout, settings.default_timeout),
+    settings.max_args_bytes
+  into
+    resolved.queue,
+    resolved.priority,
+    resolved.scheduled_at,
+    resolved.max_attempts,
+    resolved.timeout,
+    max_args_bytes
+  from soniq.settings as settings
+  left join soniq.job_types as type
+    on type.job_name = _job_options.job_name
+  left join soniq.queues as own
+    on own.queue = coalesce(_job_options.queue, type.queue, settings.default_queue);
+end;
+$$;
+
+comment on function soniq._job_options(text, text, integer, timestamptz, interval, integer, interval) is
+'Checks an enqueue''s options and fills in what is NULL: from the job type, then the queue, then soniq.settings.';
+
+create or replace function soniq.enqueue(
+  job_name text,
+  args jsonb default '{}',
+  queue text default null,
+  priority integer default null,
+  scheduled_at timestamptz default null,
+  delay interval default null,
+  max_attempts integer default null,
+  timeout interval default null,
+  dedup_key text default null
+)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  options record;
+  job soniq.jobs;
+  job_id bigint;
+begin
+  select *
+  into options
+  from soniq._job_options(
+    job_name => enqueue.job_name,
+    queue => enqueue.queue,
+    priority => enqueue.priority,
+    scheduled_at => enqueue.scheduled_at,
+    delay => enqueue.delay,
+    max_attempts => enqueue.max_attempts,
+    timeout => enqueue.timeout
+  );
+  job := options.resolved;
+  perform soniq._check_args(args => enqueue.args, max_bytes => options.max_args_bytes);
+  if enqueue.dedup_key is not null then
+    perform soniq._check_dedup_key(dedup_key => enqueue.dedup_key);
+  end if;
+
+  perform soniq._open_lane(queue => job.queue, priority => job.priority);
+
+  loop
+    insert into soniq.jobs (
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key
+    )
+    values (
+      enqueue.job_name, job.queue, job.priority, enqueue.args, job.scheduled_at, options.as_of, job.max_attempts,
+      job.timeout, enqueue.dedup_key
+    )
+    on conflict (dedup_key) where status = 'queued' and dedup_key is not null do nothing
+    returning id into job_id;
+    exit when found;
+
+    select holder.id
+    into job_id
+    from soniq.jobs as holder
+    where holder.dedup_key = enqueue.dedup_key
+      and holder.status = 'queued';
+    -- Not found: the holder was claimed in between, so the key is free again.
+    exit when found;
+  end loop;
+
+  if job.scheduled_at <= options.as_of then
+    perform soniq._wake(queue => job.queue);
+  end if;
+  return job_id;
+end;
+$$;
+
+comment on function soniq.enqueue(text, jsonb, text, integer, timestamptz, interval, integer, interval, text) is
+'Adds a job, in the caller''s transaction, and answers with its id. An option left NULL takes the job type''s default, then the queue''s, then that of soniq.settings.
+
+job_name: the handler''s name, 1 to 200 characters; it need not be registered yet.
+args: a JSON object, the handler''s arguments by name, of at most soniq.settings.max_args_bytes (1 MiB).
+queue: 1 to 100 characters.
+priority: 0 (first) to 1000 (last).
+scheduled_at: not before this time; or delay: not before this long from now.
+max_attempts: 1 (no retry) to 1000.
+timeout: how long one attempt may take; 0 is no limit.
+dedup_key: while a queued job holds this key, no other is added: the answer is the id of the one there is. 1 to 500 characters.
+
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key.';
+
+create or replace function soniq.enqueue_many(
+  job_name text,
+  args jsonb[],
+  queue text default null,
+  priority integer default null,
+  scheduled_at timestamptz default null,
+  delay interval default null,
+  max_attempts integer default null,
+  timeout interval default null
+)
+returns setof bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  options record;
+  job soniq.jobs;
+begin
+  select *
+  into options
+  from soniq._job_options(
+    job_name => enqueue_many.job_name,
+    queue => enqueue_many.queue,
+    priority => enqueue_many.priority,
+    scheduled_at => enqueue_many.scheduled_at,
+    delay => enqueue_many.delay,
+    max_attempts => enqueue_many.max_attempts,
+    timeout => enqueue_many.timeout
+  );
+  job := options.resolved;
+  if enqueue_many.args is null then
+    perform soniq._refuse('SQ003', 'args is NULL', 'Give an array of JSON objects, one for each job.');
+  elsif pg_catalog.cardinality(enqueue_many.args) = 0 then
+    return;
+  end if;
+  perform soniq._check_args(args => each.args, max_bytes => options.max_args_bytes)
+  from pg_catalog.unnest(enqueue_many.args) as each (args);
+
+  perform soniq._open_lane(queue => job.queue, priority => job.priority);
+
+  return query
+  insert into soniq.jobs (job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout)
+  select
+    enqueue_many.job_name, job.queue, job.priority, each.args, job.scheduled_at, options.as_of, job.max_attempts, job.timeout
+  from pg_catalog.unnest(enqueue_many.args) with ordinality as each (args, position)
+  order by each.position
+  returning id;
+
+  if job.scheduled_at <= options.as_of then
+    perform soniq._wake(queue => job.queue);
+  end if;
+end;
+$$;
+
+comment on function soniq.enqueue_many(text, jsonb[], text, integer, timestamptz, interval, integer, interval) is
+'Adds one job for each entry of args, all with the same options, in one statement, and answers with their ids in the order of args. One bad entry refuses them all. For jobs with keys or options of their own, call enqueue() over a set: select soniq.enqueue(...) from ....
+
+Parameters and errors as in enqueue().';

@@ -1,0 +1,173 @@
+-- Jobs that go back to the queue, whatever the reason: to be retried, snoozed by their handler, or released by a runner that
+-- stops. The callers hold the rows' locks and have checked the leases.
+
+create or replace function soniq._put_back(
+  job_ids bigint[],
+  run_ats timestamptz[],
+  failures jsonb[],
+  keep_keys boolean
+)
+returns void
+language sql
+volatile
+as $$
+  update soniq.jobs as job
+  set status = 'queued',
+    scheduled_at = coalesce(back.run_at, job.scheduled_at),
+    max_attempts = job.max_attempts + case when back.failure is null then 1 else 0 end,
+    errors = case when back.failure is null then job.errors else job.errors || back.failure end,
+    dedup_key = case
+      when _put_back.keep_keys
+        and not exists (
+          select
+          from soniq.jobs as holder
+          where holder.dedup_key = job.dedup_key
+            and holder.status = 'queued'
+        )
+        then job.dedup_key
+    end,
+    runner_id = null,
+    claimed_at = null,
+    deadline = null
+  from rows from (
+    pg_catalog.unnest(_put_back.job_ids),
+    pg_catalog.unnest(_put_back.run_ats),
+    pg_catalog.unnest(_put_back.failures)
+  ) as back (job_id, run_at, failure)
+  where job.id = back.job_id;
+$$;
+
+create or replace function soniq._requeue(job_ids bigint[], run_ats timestamptz[], failures jsonb[])
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  as_of constant timestamptz := soniq.clock();
+  keyed boolean;
+begin
+  keyed := exists (
+    select
+    from soniq.jobs as job
+    where job.id = any (_requeue.job_ids)
+      and job.dedup_key is not null
+  );
+
+  -- While a job was processed, another may have been enqueued with its key. Both are kept, and the one that
+  -- comes back waits without the key. The violation arises where two come back at once, or one is enqueued meanwhile.
+  begin
+    perform soniq._put_back(
+      job_ids => _requeue.job_ids, run_ats => _requeue.run_ats, failures => _requeue.failures, keep_keys => true
+    )
+    where keyed;
+  exception
+    when unique_violation then
+      keyed := false;
+  end;
+
+  perform soniq._put_back(
+    job_ids => _requeue.job_ids, run_ats => _requeue.run_ats, failures => _requeue.failures, keep_keys => false
+  )
+  where not keyed;
+
+  perform soniq._wake(queue => ready.queue)
+  from (
+    select distinct job.queue
+    from soniq.jobs as job
+    where job.id = any (_requeue.job_ids)
+      and job.scheduled_at <= as_of
+  ) as ready;
+end;
+$$;
+
+comment on function soniq._requeue(bigint[], timestamptz[], jsonb[]) is
+'Puts leased jobs back into the queue.
+
+run_ats: when each may run again; NULL leaves its time, and so its place, as it was.
+failures: the entry for its errors; NULL where the attempt is not spent, which raises max_attempts by one, since attempt is a fence and cannot go back.';
+
+create or replace function soniq._hand_back(job_ids bigint[], run_at timestamptz)
+returns void
+language sql
+volatile
+as $$
+  select soniq._requeue(
+    job_ids => _hand_back.job_ids,
+    run_ats => pg_catalog.array_fill(_hand_back.run_at, array[pg_catalog.cardinality(_hand_back.job_ids)]),
+    failures => pg_catalog.array_fill(null::jsonb, array[pg_catalog.cardinality(_hand_back.job_ids)])
+  )
+  where pg_catalog.cardinality(_hand_back.job_ids) > 0;
+$$;
+
+comment on function soniq._hand_back(bigint[], timestamptz) is
+'Puts leased jobs back without spending an attempt.';
+
+create or replace function soniq._lock_lease(job_id bigint, attempt integer)
+returns boolean
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+begin
+  perform soniq._check_lease(job_id => _lock_lease.job_id, attempt => _lock_lease.attempt);
+
+  perform
+  from soniq.jobs as job
+  where job.id = _lock_lease.job_id
+    and job.attempt = _lock_lease.attempt
+    and job.status = 'processing'
+  for update;
+  return found;
+end;
+$$;
+
+comment on function soniq._lock_lease(bigint, integer) is
+'Locks the job if the lease is still good; false if it is not.';
+
+create or replace function soniq.snooze(job_id bigint, attempt integer, delay interval)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if snooze.delay is null then
+    perform soniq._refuse('SQ006', 'delay is NULL', 'Give an interval of 0 or more, as in ''5 minutes''.');
+  end if;
+  perform soniq._check_delay(what => 'delay', delay => snooze.delay);
+  if not soniq._lock_lease(job_id => snooze.job_id, attempt => snooze.attempt) then
+    return false;
+  end if;
+
+  perform soniq._hand_back(job_ids => array[snooze.job_id], run_at => soniq.clock() + snooze.delay);
+  return true;
+end;
+$$;
+
+comment on function soniq.snooze(bigint, integer, interval) is
+'Puts a job back into the queue, to run again after the delay, at the handler''s wish. It spends no attempt: max_attempts grows by one. False where the lease is no longer the caller''s.
+
+Errors: SQ006 delay, SQ016 a NULL job_id or attempt.';
+
+create or replace function soniq.release(job_id bigint, attempt integer)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not soniq._lock_lease(job_id => release.job_id, attempt => release.attempt) then
+    return false;
+  end if;
+
+  perform soniq._hand_back(job_ids => array[release.job_id], run_at => null);
+  return true;
+end;
+$$;
+
+comment on function soniq.release(bigint, integer) is
+'Hands back a job that a stopping runner could not finish; it keeps its place and can be claimed at once. It spends no attempt: max_attempts grows by one. False where the lease is no longer the caller''s.
+
+Errors: SQ016 a NULL job_id or attempt.';

@@ -1,0 +1,150 @@
+-- Runners: processes that may hold jobs. A runner is registered when it starts, shows by heartbeats that it lives,
+-- and gets a new id each time, so a restarted one is never taken for its former self.
+
+create or replace function soniq.register_runner(
+  host text,
+  pid integer default 0,
+  queues text[] default null,
+  concurrency integer default 1,
+  heartbeat_timeout interval default '5 minutes',
+  runner_version text default ''
+)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  runner_id bigint;
+begin
+  perform soniq._check_name(code => 'SQ015', what => 'host', name => register_runner.host, longest => 255);
+  perform soniq._check_queues(queues => register_runner.queues);
+  if register_runner.concurrency is null or register_runner.concurrency < 1 then
+    perform soniq._refuse(
+      'SQ015',
+      pg_catalog.format('concurrency is %s', coalesce(register_runner.concurrency::text, 'NULL')),
+      'Give how many jobs the runner runs at once, 1 or more.'
+    );
+  elsif register_runner.heartbeat_timeout is null or register_runner.heartbeat_timeout <= interval '0' then
+    perform soniq._refuse(
+      'SQ015',
+      pg_catalog.format('heartbeat_timeout is %s', coalesce(register_runner.heartbeat_timeout::text, 'NULL')),
+      'Give how long the runner may be silent before its jobs are taken back, as in ''5 minutes''.'
+    );
+  end if;
+
+  insert into soniq.runners (
+    host, pid, queues, concurrency, runner_version, heartbeat_timeout, registered_at, last_heartbeat_at
+  )
+  select
+    register_runner.host,
+    coalesce(register_runner.pid, 0),
+    register_runner.queues,
+    register_runner.concurrency,
+    coalesce(register_runner.runner_version, ''),
+    register_runner.heartbeat_timeout,
+    started.at,
+    started.at
+  from (select soniq.clock() as at) as started
+  returning soniq.runners.runner_id into runner_id;
+
+  return runner_id;
+end;
+$$;
+
+comment on function soniq.register_runner(text, integer, text[], integer, interval, text) is
+'Makes a runner process known and answers with its runner_id, which claim() and heartbeat() take.
+
+host, pid, runner_version: for people who look.
+queues: those it will claim from; NULL is all.
+concurrency: how many jobs it runs at once.
+heartbeat_timeout: silent for longer than this, it is dead and its jobs are taken back.
+
+Errors: SQ002 queues, SQ015 host, concurrency or heartbeat_timeout.';
+
+create or replace function soniq.heartbeat(
+  runner_id bigint,
+  job_ids bigint[] default '{}',
+  attempts integer[] default '{}',
+  out registered boolean,
+  out lost_jobs bigint[]
+)
+returns record
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  perform soniq._check_leases(job_ids => heartbeat.job_ids, attempts => heartbeat.attempts);
+
+  update soniq.runners as runner
+  set last_heartbeat_at = soniq.clock()
+  where runner.runner_id = heartbeat.runner_id
+    and runner.lost_at is null;
+  registered := found;
+
+  select coalesce(pg_catalog.array_agg(held.job_id order by held.job_id), '{}')
+  into lost_jobs
+  from rows from (
+    pg_catalog.unnest(heartbeat.job_ids),
+    pg_catalog.unnest(heartbeat.attempts)
+  ) as held (job_id, attempt)
+  where not exists (
+    select
+    from soniq.jobs as job
+    where job.id = held.job_id
+      and job.attempt = held.attempt
+      and job.status = 'processing'
+      and job.runner_id = heartbeat.runner_id
+  );
+end;
+$$;
+
+comment on function soniq.heartbeat(bigint, bigint[], integer[]) is
+'Says that a runner lives, and asks about the leases it believes it holds, as pairs from job_ids and attempts.
+
+registered: false if the runner was declared dead meanwhile, or never was; it has to register anew and gets no jobs until then.
+lost_jobs: those of its leases that are no longer its own; what it still does for them will be refused.
+
+Errors: SQ012 arrays of different length, SQ016 a NULL among the leases.';
+
+create or replace function soniq.deregister_runner(runner_id bigint)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  delete from soniq.runners as runner
+  where runner.runner_id = deregister_runner.runner_id;
+  if not found then
+    return false;
+  end if;
+
+  perform soniq._hand_back(job_ids => leases.job_ids, run_at => null)
+  from (
+    select pg_catalog.array_agg(held.id) as job_ids
+    from (
+      select job.id
+      from soniq.jobs as job
+      where job.status = 'processing'
+        and job.runner_id = deregister_runner.runner_id
+      for update
+    ) as held
+  ) as leases;
+  return true;
+end;
+$$;
+
+comment on function soniq.deregister_runner(bigint) is
+'Takes a runner off the list and hands back, without spending an attempt, whatever jobs it still holds. False if there is no such runner.';

@@ -1,0 +1,90 @@
+-- Where a claim starts to read its lane. With an open transaction somewhere, vacuum cannot remove the entries of jobs
+-- long gone from the head of the index, and each claim would walk over all of them. So a session remembers
+-- the key it claimed last and starts above it.
+--
+-- It is a hint and no more: a slow transaction may commit a job below it. So the whole lane is read again as soon
+-- as twenty times what the last whole reading took has passed, which leaves at most a twentieth of the time
+-- to it; and where a whole reading is cheap, as on any healthy database, the hint is not used at all.
+--
+-- The hint lives in a setting of the session, soniq.lane_<lane_id>, as an array of whole numbers: the key's
+-- scheduled_at in microseconds and its id, then when the lane was last read whole and how long that took, in microseconds.
+-- A pooler that hands the session to another client passes on a hint that is just as good there.
+
+create or replace function soniq._microseconds(moment timestamptz)
+returns bigint
+language sql
+immutable
+parallel safe
+as $$
+  select (extract(epoch from moment) * 1000000)::bigint;
+$$;
+
+create or replace function soniq._scan_hint(lane_id integer)
+returns bigint[]
+language sql
+stable
+as $$
+  select nullif(pg_catalog.current_setting('soniq.lane_' || lane_id, true), '')::bigint[];
+$$;
+
+create or replace function soniq._scan_start(lane_id integer)
+returns table (scheduled_at timestamptz, job_id bigint)
+language plpgsql
+volatile
+as $$
+declare
+  hint constant bigint[] := soniq._scan_hint(lane_id => _scan_start.lane_id);
+begin
+  if hint[4] > 0 and soniq._microseconds(pg_catalog.clock_timestamp()) - hint[3] < 20 * hint[4] then
+    return query select timestamptz 'epoch' + hint[1] * interval '1 microsecond', hint[2];
+  else
+    return query select timestamptz '-infinity', bigint '0';
+  end if;
+end;
+$$;
+
+comment on function soniq._scan_start(integer) is
+'The key above which a claim reads this lane: the session''s hint, or the very beginning.';
+
+create or replace function soniq._remember_scan(
+  lane_id integer,
+  started_at timestamptz,
+  whole boolean,
+  full_share boolean,
+  picked bigint[]
+)
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  before constant bigint[] := coalesce(soniq._scan_hint(lane_id => _remember_scan.lane_id), '{0,0,0,0}');
+  finished_at constant timestamptz := pg_catalog.clock_timestamp();
+  took constant bigint := soniq._microseconds(finished_at) - soniq._microseconds(started_at);
+  jobs constant integer := pg_catalog.cardinality(picked);
+  last_key bigint[];
+begin
+  select array[soniq._microseconds(job.scheduled_at), job.id]
+  into last_key
+  from soniq.jobs as job
+  where job.id = picked[jobs];
+
+  -- A whole reading that found fewer jobs than it wanted has left nothing behind, however low its last one lies.
+  if last_key is null or (whole and not full_share) then
+    last_key := greatest(before[1:2], last_key);
+  end if;
+
+  perform pg_catalog.set_config(
+    'soniq.lane_' || lane_id,
+    case
+      when not whole then last_key || before[3:4]
+      -- Locking what it picks is work that any reading does; only the rest counts as walking.
+      else last_key || array[soniq._microseconds(finished_at), greatest(took - 5000 - 50 * jobs, 0)]
+    end::text,
+    false
+  );
+end;
+$$;
+
+comment on function soniq._remember_scan(integer, timestamptz, boolean, boolean, bigint[]) is
+'Keeps, for this session, where its next claim may start to read the lane.';
