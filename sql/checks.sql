@@ -1,5 +1,6 @@
--- Bad input. Each check passes what is right, NULL where NULL means "the default", and raises
--- an error that names the value, with a hint that says the remedy. The SQLSTATEs are Soniq's own class:
+-- Bad input. Each check passes what is right, and NULL, which means "the default"; what is wrong raises an error that
+-- names the value, with a hint that says the remedy. Callers put their checks into one PERFORM: each would cost
+-- an enqueue a query of its own otherwise. The SQLSTATEs are Soniq's own class:
 --
 --   SQ001 job name          SQ007 max_attempts       SQ013 error report
 --   SQ002 queue             SQ008 timeout            SQ014 selection of dead letters
@@ -19,6 +20,19 @@ begin
 end;
 $$;
 
+create or replace function soniq._check_given(code text, what text, value text)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if value is null then
+    perform soniq._refuse(code, pg_catalog.format('%s is NULL', what), pg_catalog.format('Give the %s.', what));
+  end if;
+end;
+$$;
+
 create or replace function soniq._check_name(code text, what text, name text, longest integer)
 returns void
 language plpgsql
@@ -26,9 +40,7 @@ immutable
 parallel safe
 as $$
 begin
-  if name is null then
-    perform soniq._refuse(code, pg_catalog.format('%s is NULL', what), pg_catalog.format('Give the %s as text.', what));
-  elsif pg_catalog.length(name) not between 1 and longest then
+  if pg_catalog.length(name) not between 1 and longest then
     perform soniq._refuse(
       code,
       pg_catalog.format('%s has %s characters: %L', what, pg_catalog.length(name), pg_catalog.left(name, 60)),
@@ -46,29 +58,35 @@ $$;
 
 create or replace function soniq._check_job_name(job_name text)
 returns void
-language sql
+language plpgsql
 immutable
 parallel safe
 as $$
-  select soniq._check_name(code => 'SQ001', what => 'job_name', name => job_name, longest => 200);
+begin
+  perform soniq._check_name(code => 'SQ001', what => 'job_name', name => job_name, longest => 200);
+end;
 $$;
 
 create or replace function soniq._check_queue(queue text)
 returns void
-language sql
+language plpgsql
 immutable
 parallel safe
 as $$
-  select soniq._check_name(code => 'SQ002', what => 'queue', name => queue, longest => 100);
+begin
+  perform soniq._check_name(code => 'SQ002', what => 'queue', name => queue, longest => 100);
+end;
 $$;
 
 create or replace function soniq._check_dedup_key(dedup_key text)
 returns void
-language sql
+language plpgsql
 immutable
 parallel safe
 as $$
-  select soniq._check_name(code => 'SQ009', what => 'dedup_key', name => dedup_key, longest => 500);
+begin
+  perform soniq._check_name(code => 'SQ009', what => 'dedup_key', name => dedup_key, longest => 500);
+end;
 $$;
 
 create or replace function soniq._check_args(args jsonb, max_bytes integer)
@@ -245,7 +263,9 @@ begin
   end if;
 
   foreach queue in array coalesce(queues, '{}') loop
-    perform soniq._check_queue(queue => queue);
+    perform
+      soniq._check_given(code => 'SQ002', what => 'queue', value => queue),
+      soniq._check_queue(queue => queue);
   end loop;
 end;
 $$;

@@ -164,10 +164,9 @@ declare
   as_of constant timestamptz := soniq.clock();
   pruned bigint;
 begin
-  if prune_dead_letters.older_than is null then
-    perform soniq._refuse('SQ006', 'older_than is NULL', 'Give an age, as in ''90 days''.');
-  end if;
-  perform soniq._check_delay(what => 'older_than', delay => prune_dead_letters.older_than);
+  perform
+    soniq._check_given(code => 'SQ006', what => 'older_than', value => prune_dead_letters.older_than::text),
+    soniq._check_delay(what => 'older_than', delay => prune_dead_letters.older_than);
 
   with chosen as (
     select letter.id

@@ -9,46 +9,46 @@ create or replace function soniq._job_options(
   delay interval,
   max_attempts integer,
   timeout interval,
-  out as_of timestamptz,
-  out resolved soniq.jobs,
-  out max_args_bytes integer
+  out own_queue text,
+  out own_priority smallint,
+  out run_at timestamptz,
+  out tries integer,
+  out time_limit interval,
+  out max_args_bytes integer,
+  out as_of timestamptz
 )
 returns record
 language plpgsql
 volatile
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_job_name(job_name => _job_options.job_name);
-  if _job_options.queue is not null then
-    perform soniq._check_queue(queue => _job_options.queue);
-  end if;
-  perform soniq._check_priority(priority => _job_options.priority);
-  perform soniq._check_schedule(scheduled_at => _job_options.scheduled_at, delay => _job_options.delay);
-  perform soniq._check_max_attempts(max_attempts => _job_options.max_attempts);
-  perform soniq._check_timeout(timeout => _job_options.timeout);
+  perform
+    soniq._check_given(code => 'SQ001', what => 'job_name', value => _job_options.job_name),
+    soniq._check_job_name(job_name => _job_options.job_name),
+    soniq._check_queue(queue => _job_options.queue),
+    soniq._check_priority(priority => _job_options.priority),
+    soniq._check_schedule(scheduled_at => _job_options.scheduled_at, delay => _job_options.delay),
+    soniq._check_max_attempts(max_attempts => _job_options.max_attempts),
+    soniq._check_timeout(timeout => _job_options.timeout);
 
   as_of := soniq.clock();
 
   select
     coalesce(_job_options.queue, type.queue, settings.default_queue),
-    coalesce(_job_options.priority, type.priority, own.priority, settings.default_priority),
+    coalesce(_job_options.priority, type.priority, waiting.priority, settings.default_priority),
     coalesce(_job_options.scheduled_at, as_of + _job_options.delay, as_of),
-    coalesce(_job_options.max_attempts, type.max_attempts, own.max_attempts, settings.default_max_attempts),
-    coalesce(_job_options.timeout, type.timeout, own.timeout, settings.default_timeout),
+    coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
+    coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
     settings.max_args_bytes
-  into
-    resolved.queue,
-    resolved.priority,
-    resolved.scheduled_at,
-    resolved.max_attempts,
-    resolved.timeout,
-    max_args_bytes
+  into own_queue, own_priority, run_at, tries, time_limit, max_args_bytes
   from soniq.settings as settings
   left join soniq.job_types as type
     on type.job_name = _job_options.job_name
-  left join soniq.queues as own
-    on own.queue = coalesce(_job_options.queue, type.queue, settings.default_queue);
+  left join soniq.queues as waiting
+    on waiting.queue = coalesce(_job_options.queue, type.queue, settings.default_queue)
+  where settings.only_row;
 end;
 $$;
 
@@ -74,12 +74,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  options record;
-  job soniq.jobs;
+  job record;
   job_id bigint;
 begin
   select *
-  into options
+  into job
   from soniq._job_options(
     job_name => enqueue.job_name,
     queue => enqueue.queue,
@@ -89,21 +88,18 @@ begin
     max_attempts => enqueue.max_attempts,
     timeout => enqueue.timeout
   );
-  job := options.resolved;
-  perform soniq._check_args(args => enqueue.args, max_bytes => options.max_args_bytes);
-  if enqueue.dedup_key is not null then
-    perform soniq._check_dedup_key(dedup_key => enqueue.dedup_key);
-  end if;
-
-  perform soniq._open_lane(queue => job.queue, priority => job.priority);
+  perform
+    soniq._check_args(args => enqueue.args, max_bytes => job.max_args_bytes),
+    soniq._check_dedup_key(dedup_key => enqueue.dedup_key),
+    soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
   loop
     insert into soniq.jobs (
       job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key
     )
     values (
-      enqueue.job_name, job.queue, job.priority, enqueue.args, job.scheduled_at, options.as_of, job.max_attempts,
-      job.timeout, enqueue.dedup_key
+      enqueue.job_name, job.own_queue, job.own_priority, enqueue.args, job.run_at, job.as_of, job.tries,
+      job.time_limit, enqueue.dedup_key
     )
     on conflict (dedup_key) where status = 'queued' and dedup_key is not null do nothing
     returning id into job_id;
@@ -118,8 +114,8 @@ begin
     exit when found;
   end loop;
 
-  if job.scheduled_at <= options.as_of then
-    perform soniq._wake(queue => job.queue);
+  if job.run_at <= job.as_of then
+    perform soniq._wake(queue => job.own_queue);
   end if;
   return job_id;
 end;
@@ -157,11 +153,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  options record;
-  job soniq.jobs;
+  job record;
 begin
   select *
-  into options
+  into job
   from soniq._job_options(
     job_name => enqueue_many.job_name,
     queue => enqueue_many.queue,
@@ -171,27 +166,26 @@ begin
     max_attempts => enqueue_many.max_attempts,
     timeout => enqueue_many.timeout
   );
-  job := options.resolved;
   if enqueue_many.args is null then
     perform soniq._refuse('SQ003', 'args is NULL', 'Give an array of JSON objects, one for each job.');
   elsif pg_catalog.cardinality(enqueue_many.args) = 0 then
     return;
   end if;
-  perform soniq._check_args(args => each.args, max_bytes => options.max_args_bytes)
+  perform soniq._check_args(args => each.args, max_bytes => job.max_args_bytes)
   from pg_catalog.unnest(enqueue_many.args) as each (args);
 
-  perform soniq._open_lane(queue => job.queue, priority => job.priority);
+  perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
   return query
   insert into soniq.jobs (job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout)
   select
-    enqueue_many.job_name, job.queue, job.priority, each.args, job.scheduled_at, options.as_of, job.max_attempts, job.timeout
+    enqueue_many.job_name, job.own_queue, job.own_priority, each.args, job.run_at, job.as_of, job.tries, job.time_limit
   from pg_catalog.unnest(enqueue_many.args) with ordinality as each (args, position)
   order by each.position
   returning id;
 
-  if job.scheduled_at <= options.as_of then
-    perform soniq._wake(queue => job.queue);
+  if job.run_at <= job.as_of then
+    perform soniq._wake(queue => job.own_queue);
   end if;
 end;
 $$;

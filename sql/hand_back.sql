@@ -132,10 +132,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if snooze.delay is null then
-    perform soniq._refuse('SQ006', 'delay is NULL', 'Give an interval of 0 or more, as in ''5 minutes''.');
-  end if;
-  perform soniq._check_delay(what => 'delay', delay => snooze.delay);
+  perform
+    soniq._check_given(code => 'SQ006', what => 'delay', value => snooze.delay::text),
+    soniq._check_delay(what => 'delay', delay => snooze.delay);
   if not soniq._lock_lease(job_id => snooze.job_id, attempt => snooze.attempt) then
     return false;
   end if;

@@ -19,18 +19,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_job_name(job_name => register_job_type.job_name);
-  if register_job_type.queue is not null then
-    perform soniq._check_queue(queue => register_job_type.queue);
-  end if;
-  perform soniq._check_priority(priority => register_job_type.priority);
-  perform soniq._check_max_attempts(max_attempts => register_job_type.max_attempts);
-  perform soniq._check_timeout(timeout => register_job_type.timeout);
-  perform soniq._check_retry_policy(
-    retry_delays => register_job_type.retry_delays,
-    backoff => register_job_type.backoff,
-    max_retry_delay => register_job_type.max_retry_delay
-  );
+  perform
+    soniq._check_given(code => 'SQ001', what => 'job_name', value => register_job_type.job_name),
+    soniq._check_job_name(job_name => register_job_type.job_name),
+    soniq._check_queue(queue => register_job_type.queue),
+    soniq._check_priority(priority => register_job_type.priority),
+    soniq._check_max_attempts(max_attempts => register_job_type.max_attempts),
+    soniq._check_timeout(timeout => register_job_type.timeout),
+    soniq._check_retry_policy(
+      retry_delays => register_job_type.retry_delays,
+      backoff => register_job_type.backoff,
+      max_retry_delay => register_job_type.max_retry_delay
+    );
 
   -- A hundred runners that start with the same code write nothing but the first.
   insert into soniq.job_types as known (

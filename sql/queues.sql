@@ -15,10 +15,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_queue(queue => configure_queue.queue);
-  perform soniq._check_priority(priority => configure_queue.priority);
-  perform soniq._check_max_attempts(max_attempts => configure_queue.max_attempts);
-  perform soniq._check_timeout(timeout => configure_queue.timeout);
+  perform
+    soniq._check_given(code => 'SQ002', what => 'queue', value => configure_queue.queue),
+    soniq._check_queue(queue => configure_queue.queue),
+    soniq._check_priority(priority => configure_queue.priority),
+    soniq._check_max_attempts(max_attempts => configure_queue.max_attempts),
+    soniq._check_timeout(timeout => configure_queue.timeout);
 
   insert into soniq.queues (queue, priority, max_attempts, timeout)
   values (configure_queue.queue, configure_queue.priority, configure_queue.max_attempts, configure_queue.timeout)
@@ -43,7 +45,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_queue(queue => pause_queue.queue);
+  perform
+    soniq._check_given(code => 'SQ002', what => 'queue', value => pause_queue.queue),
+    soniq._check_queue(queue => pause_queue.queue);
 
   insert into soniq.queues as known (queue, paused)
   values (pause_queue.queue, true)
@@ -69,7 +73,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_queue(queue => resume_queue.queue);
+  perform
+    soniq._check_given(code => 'SQ002', what => 'queue', value => resume_queue.queue),
+    soniq._check_queue(queue => resume_queue.queue);
 
   update soniq.queues as known
   set paused = false

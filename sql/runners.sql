@@ -19,8 +19,10 @@ as $$
 declare
   runner_id bigint;
 begin
-  perform soniq._check_name(code => 'SQ015', what => 'host', name => register_runner.host, longest => 255);
-  perform soniq._check_queues(queues => register_runner.queues);
+  perform
+    soniq._check_given(code => 'SQ015', what => 'host', value => register_runner.host),
+    soniq._check_name(code => 'SQ015', what => 'host', name => register_runner.host, longest => 255),
+    soniq._check_queues(queues => register_runner.queues);
   if register_runner.concurrency is null or register_runner.concurrency < 1 then
     perform soniq._refuse(
       'SQ015',

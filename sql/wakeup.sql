@@ -21,15 +21,22 @@ comment on function soniq._waiting_key(text) is
 
 create or replace function soniq._someone_waits(queue text)
 returns boolean
-language sql
+language plpgsql
 volatile
 as $$
+declare
+  key record;
+begin
+  select *
+  into key
+  from soniq._waiting_key(queue => _someone_waits.queue);
+
   -- The lock is released in the same expression: it must not outlive the question.
-  select not (
+  return not (
     pg_catalog.pg_try_advisory_lock(key.class, key.object)
     and pg_catalog.pg_advisory_unlock(key.class, key.object)
-  )
-  from soniq._waiting_key(queue => _someone_waits.queue) as key;
+  );
+end;
 $$;
 
 create or replace function soniq._wake(queue text)

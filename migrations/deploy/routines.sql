@@ -32,8 +32,9 @@ $$;
 comment on function soniq.version() is
 'The version of this schema, as major.minor.patch. A runner of the same major.minor works with it.';
 
--- Bad input. Each check passes what is right, NULL where NULL means "the default", and raises
--- an error that names the value, with a hint that says the remedy. The SQLSTATEs are Soniq's own class:
+-- Bad input. Each check passes what is right, and NULL, which means "the default"; what is wrong raises an error that
+-- names the value, with a hint that says the remedy. Callers put their checks into one PERFORM: each would cost
+-- an enqueue a query of its own otherwise. The SQLSTATEs are Soniq's own class:
 --
 --   SQ001 job name          SQ007 max_attempts       SQ013 error report
 --   SQ002 queue             SQ008 timeout            SQ014 selection of dead letters
@@ -53,6 +54,19 @@ begin
 end;
 $$;
 
+create or replace function soniq._check_given(code text, what text, value text)
+returns void
+language plpgsql
+immutable
+parallel safe
+as $$
+begin
+  if value is null then
+    perform soniq._refuse(code, pg_catalog.format('%s is NULL', what), pg_catalog.format('Give the %s.', what));
+  end if;
+end;
+$$;
+
 create or replace function soniq._check_name(code text, what text, name text, longest integer)
 returns void
 language plpgsql
@@ -60,9 +74,7 @@ immutable
 parallel safe
 as $$
 begin
-  if name is null then
-    perform soniq._refuse(code, pg_catalog.format('%s is NULL', what), pg_catalog.format('Give the %s as text.', what));
-  elsif pg_catalog.length(name) not between 1 and longest then
+  if pg_catalog.length(name) not between 1 and longest then
     perform soniq._refuse(
       code,
       pg_catalog.format('%s has %s characters: %L', what, pg_catalog.length(name), pg_catalog.left(name, 60)),
@@ -80,29 +92,35 @@ $$;
 
 create or replace function soniq._check_job_name(job_name text)
 returns void
-language sql
+language plpgsql
 immutable
 parallel safe
 as $$
-  select soniq._check_name(code => 'SQ001', what => 'job_name', name => job_name, longest => 200);
+begin
+  perform soniq._check_name(code => 'SQ001', what => 'job_name', name => job_name, longest => 200);
+end;
 $$;
 
 create or replace function soniq._check_queue(queue text)
 returns void
-language sql
+language plpgsql
 immutable
 parallel safe
 as $$
-  select soniq._check_name(code => 'SQ002', what => 'queue', name => queue, longest => 100);
+begin
+  perform soniq._check_name(code => 'SQ002', what => 'queue', name => queue, longest => 100);
+end;
 $$;
 
 create or replace function soniq._check_dedup_key(dedup_key text)
 returns void
-language sql
+language plpgsql
 immutable
 parallel safe
 as $$
-  select soniq._check_name(code => 'SQ009', what => 'dedup_key', name => dedup_key, longest => 500);
+begin
+  perform soniq._check_name(code => 'SQ009', what => 'dedup_key', name => dedup_key, longest => 500);
+end;
 $$;
 
 create or replace function soniq._check_args(args jsonb, max_bytes integer)
@@ -279,7 +297,9 @@ begin
   end if;
 
   foreach queue in array coalesce(queues, '{}') loop
-    perform soniq._check_queue(queue => queue);
+    perform
+      soniq._check_given(code => 'SQ002', what => 'queue', value => queue),
+      soniq._check_queue(queue => queue);
   end loop;
 end;
 $$;
@@ -398,15 +418,22 @@ comment on function soniq._waiting_key(text) is
 
 create or replace function soniq._someone_waits(queue text)
 returns boolean
-language sql
+language plpgsql
 volatile
 as $$
+declare
+  key record;
+begin
+  select *
+  into key
+  from soniq._waiting_key(queue => _someone_waits.queue);
+
   -- The lock is released in the same expression: it must not outlive the question.
-  select not (
+  return not (
     pg_catalog.pg_try_advisory_lock(key.class, key.object)
     and pg_catalog.pg_advisory_unlock(key.class, key.object)
-  )
-  from soniq._waiting_key(queue => _someone_waits.queue) as key;
+  );
+end;
 $$;
 
 create or replace function soniq._wake(queue text)
@@ -697,18 +724,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_job_name(job_name => register_job_type.job_name);
-  if register_job_type.queue is not null then
-    perform soniq._check_queue(queue => register_job_type.queue);
-  end if;
-  perform soniq._check_priority(priority => register_job_type.priority);
-  perform soniq._check_max_attempts(max_attempts => register_job_type.max_attempts);
-  perform soniq._check_timeout(timeout => register_job_type.timeout);
-  perform soniq._check_retry_policy(
-    retry_delays => register_job_type.retry_delays,
-    backoff => register_job_type.backoff,
-    max_retry_delay => register_job_type.max_retry_delay
-  );
+  perform
+    soniq._check_given(code => 'SQ001', what => 'job_name', value => register_job_type.job_name),
+    soniq._check_job_name(job_name => register_job_type.job_name),
+    soniq._check_queue(queue => register_job_type.queue),
+    soniq._check_priority(priority => register_job_type.priority),
+    soniq._check_max_attempts(max_attempts => register_job_type.max_attempts),
+    soniq._check_timeout(timeout => register_job_type.timeout),
+    soniq._check_retry_policy(
+      retry_delays => register_job_type.retry_delays,
+      backoff => register_job_type.backoff,
+      max_retry_delay => register_job_type.max_retry_delay
+    );
 
   -- A hundred runners that start with the same code write nothing but the first.
   insert into soniq.job_types as known (
@@ -799,10 +826,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_queue(queue => configure_queue.queue);
-  perform soniq._check_priority(priority => configure_queue.priority);
-  perform soniq._check_max_attempts(max_attempts => configure_queue.max_attempts);
-  perform soniq._check_timeout(timeout => configure_queue.timeout);
+  perform
+    soniq._check_given(code => 'SQ002', what => 'queue', value => configure_queue.queue),
+    soniq._check_queue(queue => configure_queue.queue),
+    soniq._check_priority(priority => configure_queue.priority),
+    soniq._check_max_attempts(max_attempts => configure_queue.max_attempts),
+    soniq._check_timeout(timeout => configure_queue.timeout);
 
   insert into soniq.queues (queue, priority, max_attempts, timeout)
   values (configure_queue.queue, configure_queue.priority, configure_queue.max_attempts, configure_queue.timeout)
@@ -827,7 +856,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_queue(queue => pause_queue.queue);
+  perform
+    soniq._check_given(code => 'SQ002', what => 'queue', value => pause_queue.queue),
+    soniq._check_queue(queue => pause_queue.queue);
 
   insert into soniq.queues as known (queue, paused)
   values (pause_queue.queue, true)
@@ -853,7 +884,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_queue(queue => resume_queue.queue);
+  perform
+    soniq._check_given(code => 'SQ002', what => 'queue', value => resume_queue.queue),
+    soniq._check_queue(queue => resume_queue.queue);
 
   update soniq.queues as known
   set paused = false
@@ -885,46 +918,46 @@ create or replace function soniq._job_options(
   delay interval,
   max_attempts integer,
   timeout interval,
-  out as_of timestamptz,
-  out resolved soniq.jobs,
-  out max_args_bytes integer
+  out own_queue text,
+  out own_priority smallint,
+  out run_at timestamptz,
+  out tries integer,
+  out time_limit interval,
+  out max_args_bytes integer,
+  out as_of timestamptz
 )
 returns record
 language plpgsql
 volatile
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_job_name(job_name => _job_options.job_name);
-  if _job_options.queue is not null then
-    perform soniq._check_queue(queue => _job_options.queue);
-  end if;
-  perform soniq._check_priority(priority => _job_options.priority);
-  perform soniq._check_schedule(scheduled_at => _job_options.scheduled_at, delay => _job_options.delay);
-  perform soniq._check_max_attempts(max_attempts => _job_options.max_attempts);
-  perform soniq._check_timeout(timeout => _job_options.timeout);
+  perform
+    soniq._check_given(code => 'SQ001', what => 'job_name', value => _job_options.job_name),
+    soniq._check_job_name(job_name => _job_options.job_name),
+    soniq._check_queue(queue => _job_options.queue),
+    soniq._check_priority(priority => _job_options.priority),
+    soniq._check_schedule(scheduled_at => _job_options.scheduled_at, delay => _job_options.delay),
+    soniq._check_max_attempts(max_attempts => _job_options.max_attempts),
+    soniq._check_timeout(timeout => _job_options.timeout);
 
   as_of := soniq.clock();
 
   select
     coalesce(_job_options.queue, type.queue, settings.default_queue),
-    coalesce(_job_options.priority, type.priority, own.priority, settings.default_priority),
+    coalesce(_job_options.priority, type.priority, waiting.priority, settings.default_priority),
     coalesce(_job_options.scheduled_at, as_of + _job_options.delay, as_of),
-    coalesce(_job_options.max_attempts, type.max_attempts, own.max_attempts, settings.default_max_attempts),
-    coalesce(_job_options.timeout, type.timeout, own.timeout, settings.default_timeout),
+    coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
+    coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
     settings.max_args_bytes
-  into
-    resolved.queue,
-    resolved.priority,
-    resolved.scheduled_at,
-    resolved.max_attempts,
-    resolved.timeout,
-    max_args_bytes
+  into own_queue, own_priority, run_at, tries, time_limit, max_args_bytes
   from soniq.settings as settings
   left join soniq.job_types as type
     on type.job_name = _job_options.job_name
-  left join soniq.queues as own
-    on own.queue = coalesce(_job_options.queue, type.queue, settings.default_queue);
+  left join soniq.queues as waiting
+    on waiting.queue = coalesce(_job_options.queue, type.queue, settings.default_queue)
+  where settings.only_row;
 end;
 $$;
 
@@ -950,12 +983,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  options record;
-  job soniq.jobs;
+  job record;
   job_id bigint;
 begin
   select *
-  into options
+  into job
   from soniq._job_options(
     job_name => enqueue.job_name,
     queue => enqueue.queue,
@@ -965,21 +997,18 @@ begin
     max_attempts => enqueue.max_attempts,
     timeout => enqueue.timeout
   );
-  job := options.resolved;
-  perform soniq._check_args(args => enqueue.args, max_bytes => options.max_args_bytes);
-  if enqueue.dedup_key is not null then
-    perform soniq._check_dedup_key(dedup_key => enqueue.dedup_key);
-  end if;
-
-  perform soniq._open_lane(queue => job.queue, priority => job.priority);
+  perform
+    soniq._check_args(args => enqueue.args, max_bytes => job.max_args_bytes),
+    soniq._check_dedup_key(dedup_key => enqueue.dedup_key),
+    soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
   loop
     insert into soniq.jobs (
       job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key
     )
     values (
-      enqueue.job_name, job.queue, job.priority, enqueue.args, job.scheduled_at, options.as_of, job.max_attempts,
-      job.timeout, enqueue.dedup_key
+      enqueue.job_name, job.own_queue, job.own_priority, enqueue.args, job.run_at, job.as_of, job.tries,
+      job.time_limit, enqueue.dedup_key
     )
     on conflict (dedup_key) where status = 'queued' and dedup_key is not null do nothing
     returning id into job_id;
@@ -994,8 +1023,8 @@ begin
     exit when found;
   end loop;
 
-  if job.scheduled_at <= options.as_of then
-    perform soniq._wake(queue => job.queue);
+  if job.run_at <= job.as_of then
+    perform soniq._wake(queue => job.own_queue);
   end if;
   return job_id;
 end;
@@ -1033,11 +1062,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  options record;
-  job soniq.jobs;
+  job record;
 begin
   select *
-  into options
+  into job
   from soniq._job_options(
     job_name => enqueue_many.job_name,
     queue => enqueue_many.queue,
@@ -1047,27 +1075,26 @@ begin
     max_attempts => enqueue_many.max_attempts,
     timeout => enqueue_many.timeout
   );
-  job := options.resolved;
   if enqueue_many.args is null then
     perform soniq._refuse('SQ003', 'args is NULL', 'Give an array of JSON objects, one for each job.');
   elsif pg_catalog.cardinality(enqueue_many.args) = 0 then
     return;
   end if;
-  perform soniq._check_args(args => each.args, max_bytes => options.max_args_bytes)
+  perform soniq._check_args(args => each.args, max_bytes => job.max_args_bytes)
   from pg_catalog.unnest(enqueue_many.args) as each (args);
 
-  perform soniq._open_lane(queue => job.queue, priority => job.priority);
+  perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
   return query
   insert into soniq.jobs (job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout)
   select
-    enqueue_many.job_name, job.queue, job.priority, each.args, job.scheduled_at, options.as_of, job.max_attempts, job.timeout
+    enqueue_many.job_name, job.own_queue, job.own_priority, each.args, job.run_at, job.as_of, job.tries, job.time_limit
   from pg_catalog.unnest(enqueue_many.args) with ordinality as each (args, position)
   order by each.position
   returning id;
 
-  if job.scheduled_at <= options.as_of then
-    perform soniq._wake(queue => job.queue);
+  if job.run_at <= job.as_of then
+    perform soniq._wake(queue => job.own_queue);
   end if;
 end;
 $$;
@@ -1482,10 +1509,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if snooze.delay is null then
-    perform soniq._refuse('SQ006', 'delay is NULL', 'Give an interval of 0 or more, as in ''5 minutes''.');
-  end if;
-  perform soniq._check_delay(what => 'delay', delay => snooze.delay);
+  perform
+    soniq._check_given(code => 'SQ006', what => 'delay', value => snooze.delay::text),
+    soniq._check_delay(what => 'delay', delay => snooze.delay);
   if not soniq._lock_lease(job_id => snooze.job_id, attempt => snooze.attempt) then
     return false;
   end if;
@@ -1892,8 +1918,10 @@ as $$
 declare
   runner_id bigint;
 begin
-  perform soniq._check_name(code => 'SQ015', what => 'host', name => register_runner.host, longest => 255);
-  perform soniq._check_queues(queues => register_runner.queues);
+  perform
+    soniq._check_given(code => 'SQ015', what => 'host', value => register_runner.host),
+    soniq._check_name(code => 'SQ015', what => 'host', name => register_runner.host, longest => 255),
+    soniq._check_queues(queues => register_runner.queues);
   if register_runner.concurrency is null or register_runner.concurrency < 1 then
     perform soniq._refuse(
       'SQ015',
@@ -2188,10 +2216,9 @@ declare
   as_of constant timestamptz := soniq.clock();
   pruned bigint;
 begin
-  if prune_dead_letters.older_than is null then
-    perform soniq._refuse('SQ006', 'older_than is NULL', 'Give an age, as in ''90 days''.');
-  end if;
-  perform soniq._check_delay(what => 'older_than', delay => prune_dead_letters.older_than);
+  perform
+    soniq._check_given(code => 'SQ006', what => 'older_than', value => prune_dead_letters.older_than::text),
+    soniq._check_delay(what => 'older_than', delay => prune_dead_letters.older_than);
 
   with chosen as (
     select letter.id

@@ -6,6 +6,7 @@ from pg_catalog.unnest(array[
     'clock',
     'version',
     '_refuse',
+    '_check_given',
     '_check_name',
     '_check_job_name',
     '_check_queue',
