@@ -1,0 +1,113 @@
+"""Connections to the database, made, checked and made again."""
+
+import asyncio
+import logging
+import random
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+import soniq
+from soniq.errors import DatabaseUnreachable, SchemaMismatch, SchemaMissing
+
+log = logging.getLogger("soniq")
+
+CANNOT_CONNECT = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+# What a call raises when the connection, or the server behind it, is gone. Anything else is an answer.
+CONNECTION_LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
+
+
+async def connect(url: str, role: str) -> asyncpg.Connection:
+    """One connection, which pg_stat_activity shows as soniq-runner and its role."""
+    return await asyncpg.connect(
+        url, timeout=10, server_settings={"application_name": f"soniq-runner {role}"}
+    )
+
+
+async def connect_at_start(url: str, role: str) -> asyncpg.Connection:
+    """A connection, or DatabaseUnreachable with the address and the driver's reason."""
+    try:
+        return await connect(url, role)
+    except (*CANNOT_CONNECT, ValueError) as error:
+        raise DatabaseUnreachable(
+            f"cannot reach the database at {masked(url)}: {describe(error)};"
+            " check SONIQ_DATABASE_URL, and that the server is up"
+        ) from error
+
+
+async def connect_patiently(url: str, role: str) -> asyncpg.Connection:
+    """A connection, however long it takes; waits grow to ten seconds and differ between runners."""
+    pause = 0.1
+    while True:
+        try:
+            return await connect(url, role)
+        except CANNOT_CONNECT as error:
+            log.warning(
+                "no connection for %s: %s; next try in about %.1f s", role, describe(error), pause
+            )
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(pause * 2, 10.0)
+
+
+async def check_schema(connection: asyncpg.Connection, url: str) -> None:
+    """Raises SchemaMissing or SchemaMismatch unless the schema is of this package's major.minor."""
+    try:
+        found = str(await connection.fetchval("select soniq.version()"))
+    except (
+        asyncpg.InvalidSchemaNameError,
+        asyncpg.UndefinedFunctionError,
+        asyncpg.InsufficientPrivilegeError,
+    ) as error:
+        raise SchemaMissing(
+            f"Soniq's schema cannot be used in {masked(url)}: {describe(error)};"
+            f" run: sqitch deploy db:{masked(url)} (or grant this user its use)"
+        ) from error
+    ours = soniq.__version__
+    if _series(found) < _series(ours):
+        raise SchemaMismatch(
+            f"the schema in {masked(url)} is of version {found}, too old for this runner ({ours});"
+            f" run: sqitch deploy db:{masked(url)}"
+        )
+    if _series(found) > _series(ours):
+        raise SchemaMismatch(
+            f"the schema in {masked(url)} is of version {found}, too new for this runner ({ours});"
+            " run: pip install --upgrade soniq"
+        )
+
+
+def _series(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
+def masked(url: str) -> str:
+    """The address without its password."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{name}{':***' if colon else ''}{at}{host}", query=""))
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: its class, and its message if it has one."""
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+async def close(connection: Any) -> None:
+    """Closes a connection that may be broken already."""
+    try:
+        await connection.close(timeout=2)
+    except (*CANNOT_CONNECT, TimeoutError):
+        connection.terminate()

@@ -1,0 +1,222 @@
+"""The one conversation with the database: what is next, what is done.
+
+A single task speaks on the connection, first to claim and then to report, so that handlers of the jobs just claimed run
+while the outcomes of those before are on their way.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import asyncpg
+
+from soniq import outcomes
+from soniq.database import CONNECTION_LOST, close, connect_patiently, describe
+from soniq.doorbell import Doorbell
+from soniq.execution import Execution
+from soniq.job import Job
+from soniq.outcomes import Failed, Outcome
+
+log = logging.getLogger("soniq")
+
+# A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom.
+FIRST_LOOK_AGAIN = 0.01
+UNKNOWN_RUNNER = "SQ011"
+
+# Claims may be committed asynchronously: one lost in a crash is only made again.
+CLAIM = (
+    "select claimed.job_id, claimed.job_name, claimed.args, claimed.queue, claimed.priority,"
+    " claimed.attempt, claimed.max_attempts, claimed.scheduled_at, claimed.claimed_at,"
+    " claimed.timeout, claimed.deadline"
+    " from pg_catalog.set_config('synchronous_commit', 'off', true)"
+    " cross join soniq.claim("
+    "runner_id => $1, queues => $2, max_jobs => $3, skip_jobs => $4) as claimed"
+)
+
+
+class Exchange:
+    """Claims, starts and reports until it is told to stop and nothing is left to report.
+
+    register: makes this process known on a connection and answers with its runner_id.
+    burst: stop by itself once no job is ready and none runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        queues: Sequence[str] | None,
+        poll_interval: float,
+        burst: bool,
+        register: Callable[[asyncpg.Connection], Awaitable[int]],
+    ) -> None:
+        self._url = url
+        self._queues = queues
+        self._poll_interval = poll_interval
+        self._burst = burst
+        self._register = register
+        self._outcomes: list[Outcome] = []
+        self._in_doubt = False
+        self._news = asyncio.Event()
+        self._rung = False
+        self._stopping = False
+        self.runner_id: int | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes an outcome to report."""
+        self._outcomes.append(outcome)
+        self._news.set()
+
+    def ring(self) -> None:
+        """Says that a job may be ready."""
+        self._rung = True
+        self._news.set()
+
+    def stop(self) -> None:
+        """Claims no more; run() returns when the last job has ended and is reported."""
+        self._stopping = True
+        self._news.set()
+
+    def forget_runner(self, runner_id: int) -> None:
+        """The runner was declared dead: be another one before the next claim."""
+        if self.runner_id == runner_id:
+            self.runner_id = None
+            self._news.set()
+
+    @property
+    def unreported(self) -> int:
+        """How many outcomes the database has not been told."""
+        return len(self._outcomes)
+
+    async def run(
+        self,
+        connection: asyncpg.Connection,
+        tasks: asyncio.TaskGroup,
+        execution: Execution,
+        doorbell: Doorbell,
+    ) -> None:
+        """Converses until stopped, on a new connection whenever the old one breaks."""
+        while True:
+            try:
+                await self._converse(connection, tasks, execution, doorbell)
+                if self.runner_id is not None:
+                    await connection.execute(
+                        f"select soniq.deregister_runner(runner_id => {self.runner_id})"
+                    )
+                await close(connection)
+                return
+            except CONNECTION_LOST as error:
+                log.warning(
+                    "the database is away (%s): running handlers go on, their outcomes are kept",
+                    describe(error),
+                )
+                self._in_doubt = True
+                await close(connection)
+                connection = await connect_patiently(self._url, "exchange")
+                log.info("connected again; %s outcomes to report", self.unreported)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate == UNKNOWN_RUNNER:
+                    self.runner_id = None
+                    continue
+                log.error("the database refuses: %s; trying again", describe(error))
+                await asyncio.sleep(1)
+
+    async def _converse(
+        self,
+        connection: asyncpg.Connection,
+        tasks: asyncio.TaskGroup,
+        execution: Execution,
+        doorbell: Doorbell,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        look_again, due_at = FIRST_LOOK_AGAIN, float("inf")
+        while True:
+            room = 0 if self._stopping else execution.room
+            jobs = await self._claim(connection, execution, room) if room else []
+            execution.start(tasks, jobs)
+            reported = await self._report(connection)
+
+            if jobs or reported:
+                look_again = FIRST_LOOK_AGAIN
+                await doorbell.stop_waiting()
+            elif (self._stopping or self._burst) and not execution.leases and not self._outcomes:
+                return
+            elif room and (self._rung or not doorbell.waiting):
+                # Then claim once more: a job may have come before the sign was up.
+                self._rung = False
+                await doorbell.stop_waiting()
+                due = await doorbell.start_waiting()
+                due_at = float("inf") if due is None else loop.time() + due
+            elif room:
+                await self._wait(min(look_again, due_at - loop.time()))
+                look_again = min(look_again * 2, self._poll_interval)
+                self._rung = self._rung or loop.time() >= due_at
+            else:
+                await self._wait(None)
+
+    async def _wait(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+        self._news.clear()
+
+    async def _claim(
+        self, connection: asyncpg.Connection, execution: Execution, room: int
+    ) -> list[Job]:
+        if self.runner_id is None:
+            self.runner_id = await self._register(connection)
+        any_kind = execution.room_for_sync
+        rows = []
+        if any_kind:
+            rows = await connection.fetch(CLAIM, self.runner_id, self._queues, any_kind, None)
+        if len(rows) == any_kind < room:
+            rows += await connection.fetch(
+                CLAIM, self.runner_id, self._queues, room - any_kind, execution.sync_names
+            )
+        return [Job(job_id, name, json.loads(args), *rest) for job_id, name, args, *rest in rows]
+
+    async def _report(self, connection: asyncpg.Connection) -> int:
+        """Reports what has ended and answers how many that were; what cannot be told now is kept."""
+        batch, self._outcomes = self._outcomes, []
+        groups = outcomes.groups(batch)
+        try:
+            while groups:
+                answers = await outcomes.report(connection, groups[0])
+                for outcome, answer in zip(groups.pop(0), answers, strict=True):
+                    self._log(outcome, answer)
+        finally:
+            self._outcomes[:0] = [outcome for group in groups for outcome in group]
+        self._in_doubt = self._in_doubt and not batch
+        return len(batch)
+
+    def _log(self, outcome: Outcome, answer: str | bool | None) -> None:
+        job = outcome.job
+        what = type(outcome).__name__.lower()
+        if not answer:
+            log.warning(
+                "job %s (%s), attempt %s: %s, but %s",
+                job.id,
+                job.name,
+                job.attempt,
+                what,
+                "the database had it from before the connection broke, or the lease was lost"
+                if self._in_doubt
+                else "the lease was lost: the job was taken back, and may be another runner's by now",
+            )
+        elif isinstance(outcome, Failed):
+            error = json.loads(outcome.error)
+            log.warning(
+                "job %s (%s), attempt %s of %s: %s: %s; %s",
+                job.id,
+                job.name,
+                job.attempt,
+                job.max_attempts,
+                error["type"],
+                error["message"][:500],
+                "queued again" if answer == "queued" else "now a dead letter",
+            )
+        else:
+            log.debug("job %s (%s), attempt %s: %s", job.id, job.name, job.attempt, what)

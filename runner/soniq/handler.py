@@ -1,0 +1,115 @@
+"""Handlers: a function, the job name it serves and the policy that is registered for it."""
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from soniq.errors import BadDeclaration
+from soniq.job import Job, seconds_to_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What register_job_type() is told; None leaves a matter to the queue or to the settings."""
+
+    queue: str | None = None
+    priority: int | None = None
+    max_attempts: int | None = None
+    timeout: timedelta | None = None
+    retry_delays: list[timedelta] | None = None
+    backoff: str | None = None
+    max_retry_delay: timedelta | None = None
+
+
+def make_policy(
+    *,
+    queue: str | None,
+    priority: int | None,
+    max_attempts: int | None,
+    timeout: float | timedelta | None,
+    retry_delay: float | timedelta | Iterable[float | timedelta] | None,
+    backoff: str | None,
+    max_retry_delay: float | timedelta | None,
+) -> Policy:
+    """The policy that the decorator's options describe; durations are seconds or timedeltas."""
+    if retry_delay is None:
+        delays = None
+    elif isinstance(retry_delay, int | float | timedelta):
+        delays = [seconds_to_interval("retry_delay", retry_delay)]
+    else:
+        delays = [seconds_to_interval("retry_delay", delay) for delay in retry_delay]
+    return Policy(
+        queue=queue,
+        priority=priority,
+        max_attempts=max_attempts,
+        timeout=None if timeout is None else seconds_to_interval("timeout", timeout),
+        retry_delays=delays,
+        backoff=backoff,
+        max_retry_delay=None
+        if max_retry_delay is None
+        else seconds_to_interval("max_retry_delay", max_retry_delay),
+    )
+
+
+class Handler:
+    """One registered function. `is_async` tells whether it runs as a task or on a thread."""
+
+    def __init__(self, function: Callable[..., Any], name: str, policy: Policy) -> None:
+        self.function = function
+        self.name = name
+        self.policy = policy
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.where = f"{function.__module__}.{function.__qualname__}"
+        self._read_signature()
+
+    def _read_signature(self) -> None:
+        required, accepted = set(), set()
+        self._takes_any = False
+        self._job_parameter: str | None = None
+        hints = _annotations(self.function)
+        for parameter in inspect.signature(self.function).parameters.values():
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+                raise BadDeclaration(
+                    f"{self.where} takes {parameter} by position: args are passed by name"
+                )
+            if parameter.kind is parameter.VAR_KEYWORD:
+                self._takes_any = True
+            elif hints.get(parameter.name) in (Job, "Job", "soniq.Job"):
+                self._job_parameter = parameter.name
+            else:
+                accepted.add(parameter.name)
+                if parameter.default is parameter.empty:
+                    required.add(parameter.name)
+        self._required, self._accepted = frozenset(required), frozenset(accepted)
+
+    def mismatch(self, args: dict[str, Any]) -> str | None:
+        """Why these args cannot be passed to the function; None if they can."""
+        names = args.keys()
+        problems = []
+        if missing := self._required - names:
+            problems.append(f"missing {', '.join(sorted(missing))}")
+        if not self._takes_any and (unknown := names - self._accepted):
+            problems.append(f"unknown {', '.join(sorted(unknown))}")
+        elif self._job_parameter in names:
+            problems.append(f"{self._job_parameter} is set by Soniq")
+        if not problems:
+            return None
+        takes = ", ".join(sorted(self._accepted)) or "nothing"
+        return f"{self.where} cannot take these args: {'; '.join(problems)} (it takes {takes})"
+
+    def call(self, job: Job) -> Any:
+        """What calling the function gives: a result, or a coroutine if it is async."""
+        if self._job_parameter is None:
+            return self.function(**job.args)
+        return self.function(**job.args, **{self._job_parameter: job})
+
+
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except Exception:
+        # A hint that cannot be evaluated at run time is the author's business; its text still tells a Job.
+        return dict(getattr(function, "__annotations__", {}))

@@ -1,0 +1,132 @@
+"""Enqueueing from Python on whatever connection the caller has, so that the job joins its transaction.
+
+One call, soniq.enqueue(), is written in the parameter style of each driver. A driver is recognised by the module that
+defines the connection's class, so none has to be installed.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from soniq.errors import BadDeclaration
+from soniq.job import seconds_to_interval
+
+# args go as text: a connection whose jsonb codec encodes for itself would encode them a second time.
+SQL_TYPES = {
+    "job_name": "text",
+    "args": "text",
+    "queue": "text",
+    "priority": "integer",
+    "scheduled_at": "timestamptz",
+    "delay": "interval",
+    "max_attempts": "integer",
+    "timeout": "interval",
+    "dedup_key": "text",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueueCall:
+    """The parameters of one soniq.enqueue() call; options left out are not among them."""
+
+    parameters: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        job_name: str,
+        args: Mapping[str, Any] | None,
+        scheduled_at: datetime | None,
+        delay: float | timedelta | None,
+        timeout: float | timedelta | None,
+        **others: Any,
+    ) -> "EnqueueCall":
+        """Turns Python values into what the drivers send; refuses what no database could accept."""
+        if scheduled_at is not None and scheduled_at.tzinfo is None:
+            raise BadDeclaration(
+                f"scheduled_at {scheduled_at.isoformat()} has no time zone: give an aware datetime,"
+                " as in datetime.now(timezone.utc)"
+            )
+        given = {
+            "job_name": job_name,
+            "args": _as_json(job_name, {} if args is None else args),
+            "scheduled_at": scheduled_at,
+            "delay": None if delay is None else seconds_to_interval("delay", delay),
+            "timeout": None if timeout is None else seconds_to_interval("timeout", timeout),
+            **others,
+        }
+        return cls({name: value for name, value in given.items() if value is not None})
+
+    def sql(self, placeholder: Callable[[int, str], str]) -> str:
+        """The statement, with each parameter written as placeholder(position, name) gives it."""
+        arguments = []
+        for position, name in enumerate(self.parameters, 1):
+            value = f"cast({placeholder(position, name)} as {SQL_TYPES[name]})"
+            if name == "args":
+                value = f"cast({value} as jsonb)"
+            arguments.append(f"{name} => {value}")
+        return f"select soniq.enqueue({', '.join(arguments)})"
+
+    async def on(self, connection: Any) -> int:
+        """Makes the call on a connection and returns the job's id; commits nothing."""
+        match _driver_of(connection):
+            case ("asyncpg", _):
+                sql = self.sql(lambda position, _: f"${position}")
+                return int(await connection.fetchval(sql, *self.parameters.values()))
+            case ("psycopg", "AsyncConnection"):
+                cursor = await connection.execute(self.sql(_pyformat), self.parameters)
+                return int((await cursor.fetchone())[0])
+            case ("psycopg", "Connection"):
+                return int(connection.execute(self.sql(_pyformat), self.parameters).fetchone()[0])
+            case ("sqlalchemy", "AsyncConnection" | "AsyncSession" | "async_scoped_session"):
+                return int((await connection.execute(*self._for_sqlalchemy())).scalar_one())
+            case ("sqlalchemy", "Connection" | "Session" | "scoped_session"):
+                return int(connection.execute(*self._for_sqlalchemy()).scalar_one())
+        kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+        raise BadDeclaration(
+            f"connection is a {kind}: give a connection of asyncpg or psycopg 3,"
+            " or a connection or session of SQLAlchemy"
+        )
+
+    def _for_sqlalchemy(self) -> tuple[Any, dict[str, Any]]:
+        from sqlalchemy import text
+
+        return text(self.sql(lambda _, name: f":{name}")), self.parameters
+
+
+def _pyformat(_: int, name: str) -> str:
+    return f"%({name})s"
+
+
+def _driver_of(connection: Any) -> tuple[str, str] | None:
+    """The package and class that make a connection what it is, also for a subclass of the user's."""
+    for cls in type(connection).__mro__:
+        package = cls.__module__.partition(".")[0]
+        if package == "asyncpg" or (
+            package in ("psycopg", "sqlalchemy")
+            and cls.__name__.lstrip("_").removesuffix("[Any]")
+            in (
+                "AsyncConnection",
+                "AsyncSession",
+                "Connection",
+                "Session",
+                "async_scoped_session",
+                "scoped_session",
+            )
+        ):
+            return package, cls.__name__
+    return None
+
+
+def _as_json(job_name: str, args: Mapping[str, Any]) -> str:
+    if not isinstance(args, Mapping):
+        raise BadDeclaration(
+            f"args of {job_name} are a {type(args).__name__}: give a mapping of the handler's arguments by name"
+        )
+    try:
+        return json.dumps(dict(args), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadDeclaration(f"args of {job_name} are not JSON: {error}") from error

@@ -1,0 +1,184 @@
+"""The runner: one process that claims jobs, runs their handlers and reports, from its start to its last job."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import asyncpg
+
+import soniq
+from soniq.app import Soniq
+from soniq.database import check_schema, close, connect_at_start, masked
+from soniq.doorbell import Doorbell
+from soniq.errors import BadSettings, OutcomesLost
+from soniq.exchange import Exchange
+from soniq.execution import Execution
+from soniq.handler import Handler
+from soniq.heartbeat import Heartbeat, Lease
+from soniq.settings import Settings
+
+log = logging.getLogger("soniq")
+
+# How long, after the shutdown timeout, released jobs may take to be reported.
+LAST_WORDS = 5.0
+
+
+async def run(
+    settings: Settings, apps: Sequence[Soniq], handlers: Mapping[str, Handler], *, burst: bool
+) -> None:
+    """Runs jobs until SIGTERM or SIGINT, or in a burst until none is ready.
+
+    Raises DatabaseUnreachable, SchemaMissing, SchemaMismatch or BadSettings before it claims anything, and
+    OutcomesLost when the database stayed away until the end.
+    """
+    connection = await connect_at_start(settings.database_url, "exchange")
+    try:
+        await check_schema(connection, settings.database_url)
+        await _register_job_types(connection, settings, handlers)
+    except BaseException:
+        await close(connection)
+        raise
+
+    exchange = Exchange(
+        url=settings.database_url,
+        queues=settings.queues,
+        poll_interval=settings.poll_interval,
+        burst=burst,
+        register=lambda connection: register(connection),
+    )
+    execution = Execution(
+        handlers,
+        concurrency=settings.concurrency,
+        thread_count=settings.sync_handler_pool_size,
+        on_outcome=exchange.add,
+    )
+    doorbell = Doorbell(settings.database_url, settings.queues, exchange.ring)
+    loop = asyncio.get_running_loop()
+
+    def lose(leases: list[Lease]) -> None:
+        loop.call_soon_threadsafe(execution.abandon, leases)
+
+    def die(runner_id: int) -> None:
+        lose(execution.leases)
+        loop.call_soon_threadsafe(exchange.forget_runner, runner_id)
+
+    heartbeat = Heartbeat(
+        settings.database_url,
+        interval=settings.heartbeat_interval,
+        tick_interval=settings.tick_interval,
+        leases=lambda: execution.leases,
+        on_lost=lose,
+        on_declared_dead=die,
+    )
+
+    async def register(connection: asyncpg.Connection) -> int:
+        if heartbeat.runner_id is not None:
+            log.warning("runner %s was declared dead; registering anew", heartbeat.runner_id)
+        heartbeat.runner_id = await _register_runner(connection, settings)
+        log.info(
+            "runner %s serves %s at %s, %s jobs at once: %s",
+            heartbeat.runner_id,
+            "all queues" if settings.queues is None else "queues " + ", ".join(settings.queues),
+            masked(settings.database_url),
+            settings.concurrency,
+            ", ".join(sorted(handlers)),
+        )
+        return heartbeat.runner_id
+
+    heartbeat.start()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(doorbell.listen())
+            signals = tasks.create_task(_obey_signals(exchange, execution, settings))
+            await exchange.run(connection, tasks, execution, doorbell)
+            listening.cancel()
+            signals.cancel()
+            if await execution.left_behind():
+                log.warning("a handler did not end when its job did; leaving it behind")
+                # Nothing but the end of the process stops a thread, or a task that refuses to be cancelled.
+                logging.shutdown()
+                os._exit(0)
+    finally:
+        heartbeat.stop()
+        execution.close()
+        for app in apps:
+            await app.close()
+    log.info("stopped; nothing is left running")
+
+
+async def _register_job_types(
+    connection: asyncpg.Connection, settings: Settings, handlers: Mapping[str, Handler]
+) -> None:
+    default_timeout = (
+        None if settings.job_timeout is None else timedelta(seconds=settings.job_timeout)
+    )
+    async with connection.transaction():
+        for handler in sorted(handlers.values(), key=lambda handler: handler.name):
+            policy = handler.policy
+            try:
+                await connection.execute(
+                    "select soniq.register_job_type(job_name => $1, queue => $2, priority => $3,"
+                    " max_attempts => $4, timeout => $5, retry_delays => $6, backoff => $7,"
+                    " max_retry_delay => $8)",
+                    handler.name,
+                    policy.queue,
+                    policy.priority,
+                    policy.max_attempts,
+                    default_timeout if policy.timeout is None else policy.timeout,
+                    policy.retry_delays,
+                    policy.backoff,
+                    policy.max_retry_delay,
+                )
+            except (asyncpg.PostgresError, asyncpg.DataError) as error:
+                hint = getattr(error, "hint", None)
+                raise BadSettings(
+                    f"the job {handler.name!r} ({handler.where}) cannot be registered:"
+                    f" {error}{f'; {hint}' if hint else ''}"
+                ) from error
+
+
+async def _register_runner(connection: asyncpg.Connection, settings: Settings) -> int:
+    runner_id: int = await connection.fetchval(
+        "select soniq.register_runner(host => $1, pid => $2, queues => $3, concurrency => $4,"
+        " heartbeat_timeout => $5, runner_version => $6)",
+        socket.gethostname(),
+        os.getpid(),
+        settings.queues,
+        settings.concurrency,
+        timedelta(seconds=settings.heartbeat_timeout),
+        soniq.__version__,
+    )
+    return runner_id
+
+
+async def _obey_signals(exchange: Exchange, execution: Execution, settings: Settings) -> None:
+    """The first SIGTERM or SIGINT drains, the shutdown timeout or the second one releases."""
+    loop = asyncio.get_running_loop()
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received.put_nowait, number)
+
+    name = (await received.get()).name
+    log.info(
+        "%s: claiming no more, finishing %s jobs (at most %g s)",
+        name,
+        len(execution.leases),
+        settings.shutdown_timeout,
+    )
+    exchange.stop()
+    try:
+        async with asyncio.timeout(settings.shutdown_timeout):
+            name = (await received.get()).name
+    except TimeoutError:
+        name = "the shutdown timeout"
+    log.warning("%s: releasing %s jobs", name, len(execution.leases))
+    await execution.release_all()
+    await asyncio.sleep(LAST_WORDS)
+    raise OutcomesLost(
+        f"the database stayed away: {exchange.unreported} outcomes could not be reported;"
+        " these jobs will be taken back and run again"
+    )
