@@ -1,0 +1,18 @@
+"""Files that are made from others are what would be made now."""
+
+from ..commands import ROOT, run
+from ..outcome import Outcome
+from ..site import Site
+
+
+def generated(site: Site) -> Outcome:
+    """script/generate, asked for each of its committed outputs."""
+    outcome = Outcome()
+    with outcome.check("migrations/*/routines.sql"):
+        run(ROOT / "script/generate", "routines", "--check")
+    with outcome.check("docs/sql-api.md"):
+        run(
+            *(ROOT / "script/generate", "sql-api", site.server.url(site.deployed), "--check"),
+            environment=site.server.environment(site.deployed),
+        )
+    return outcome

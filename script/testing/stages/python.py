@@ -1,0 +1,61 @@
+"""The Python: its linter, its types, and the tests that run the runner and the demo as processes."""
+
+import sys
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ..commands import CommandFailed, run
+from ..outcome import Outcome
+from ..site import Site
+
+GENERATE = "script/generate"  # Python, though its name does not say so
+
+
+def tool(name: str) -> Path:
+    """A program of the virtual environment that this runs in."""
+    return Path(sys.executable).with_name(name)
+
+
+def ruff(site: Site) -> Outcome:
+    """The linter and the formatter."""
+    outcome = Outcome()
+    with outcome.check("ruff check"):
+        run(tool("ruff"), "check", "--quiet", ".", GENERATE)
+    with outcome.check("ruff format"):
+        run(tool("ruff"), "format", "--diff", "--quiet", ".", GENERATE)
+    return outcome
+
+
+def mypy(site: Site) -> Outcome:
+    """Strict types everywhere, also in the tests and the examples."""
+    outcome = Outcome()
+    with outcome.check("mypy"):
+        said = run(tool("mypy"), "--strict", "runner", "script", GENERATE, "examples", "tests/py")
+        outcome.note = said.strip()
+    return outcome
+
+
+def pytest(site: Site) -> Outcome:
+    """tests/py, which starts servers of its own."""
+    with tempfile.TemporaryDirectory(prefix="soniq-test-") as folder:
+        report = Path(folder) / "report.xml"
+        try:
+            run(tool("pytest"), "tests/py", "-q", "--no-header", "--junitxml", report)
+        except CommandFailed as failure:
+            outcome = _outcome(report)
+            outcome.failed = max(outcome.failed, 1)
+            outcome.details.append(failure.output)
+            return outcome
+        return _outcome(report)
+
+
+def _outcome(report: Path) -> Outcome:
+    if not report.exists():
+        return Outcome()
+    [suite] = ElementTree.parse(report).getroot().iter("testsuite")
+    total, failures, errors, skipped = (
+        int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")
+    )
+    failed = failures + errors
+    return Outcome(passed=total - failed - skipped, failed=failed, skipped=skipped)

@@ -1,0 +1,49 @@
+"""The pgTAP suite: every file of tests/sql, each in a transaction of its own, by pg_prove."""
+
+import re
+from pathlib import Path
+
+from .commands import ROOT, CommandFailed, run
+from .outcome import Outcome
+from .server import Server, debian_binaries
+
+JOBS = 2
+SHARED = "support.sql"  # what the test files include
+TOTAL = re.compile(r"^Files=\d+, Tests=(\d+)", re.MULTILINE)
+BAD_FILE = re.compile(r"\(Wstat: .* Tests: \d+ Failed: (\d+)\)$", re.MULTILINE)
+SKIPPED = re.compile(r"^ok \d+ .*# SKIP", re.MULTILINE | re.IGNORECASE)
+WELL = re.compile(r"^.* \.\.+ ok\n", re.MULTILINE)
+
+
+def test_files() -> list[Path]:
+    """The files of the suite, by name."""
+    found = (ROOT / "tests/sql").glob("*.sql")
+    return sorted(path.relative_to(ROOT) for path in found if path.name != SHARED)
+
+
+def run_suite(server: Server, database: str) -> Outcome:
+    """Runs the suite on a database that has Soniq and pgTAP. Counts what pgTAP calls tests."""
+    try:
+        output = run(
+            *("pg_prove", "--norc", "--nocolor", "--directives", f"--jobs={JOBS}"),
+            "--psql-bin",
+            *(debian_binaries() / "psql", *test_files()),
+            environment=server.environment(database),
+        )
+        return _outcome(output)
+    except CommandFailed as failure:
+        outcome = _outcome(failure.output)
+        outcome.failed = max(outcome.failed, 1)
+        outcome.details.append(WELL.sub("", failure.output))
+        return outcome
+
+
+def _outcome(output: str) -> Outcome:
+    total = TOTAL.search(output)
+    failed = [int(number) for number in BAD_FILE.findall(output)]
+    skipped = len(SKIPPED.findall(output))
+    return Outcome(
+        passed=int(total[1]) - sum(failed) - skipped if total else 0,
+        failed=sum(max(number, 1) for number in failed),  # a file that breaks off is a failure too
+        skipped=skipped,
+    )
