@@ -53,10 +53,10 @@ select soniq.enqueue(
 select row_eq(
   $$select * from kept where id = $$ || :id,
   row(
-    :id::bigint, 'full job'::text, '{"to": "ada@example.org", "deep": {"list": [1, null, "ü"]}}'::jsonb, 'enqueue full'::text,
-    7::smallint, 'queued'::soniq.job_status, timestamptz '2031-02-03 02:05:06.789+00', timestamptz '2030-01-01 12:00+00', 0,
-    4, interval '90 seconds', 'enqueue full key'::text, null::bigint, null::timestamptz, null::timestamptz, '[]'::jsonb,
-    null::bigint
+    :id::bigint, 'full job'::text, '{"to": "ada@example.org", "deep": {"list": [1, null, "ü"]}}'::jsonb,
+    'enqueue full'::text, 7::smallint, 'queued'::soniq.job_status, timestamptz '2031-02-03 02:05:06.789+00',
+    timestamptz '2030-01-01 12:00+00', 0, 4, interval '90 seconds', 'enqueue full key'::text,
+    null::bigint, null::timestamptz, null::timestamptz, '[]'::jsonb, null::bigint
   )::kept,
   'every option is kept as it was given'
 );
@@ -183,7 +183,9 @@ create function pg_temp.args_of(bytes integer, letter text default 'a')
 returns jsonb
 language sql
 as $$
-  select jsonb_build_object('x', repeat(args_of.letter, (args_of.bytes - octet_length('{"x": ""}')) / octet_length(args_of.letter)));
+  select jsonb_build_object(
+    'x', repeat(args_of.letter, (args_of.bytes - octet_length('{"x": ""}')) / octet_length(args_of.letter))
+  );
 $$;
 
 create function pg_temp.taken_in(args jsonb)

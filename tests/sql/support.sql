@@ -2,10 +2,14 @@
 -- "\ir support.sql". Files run in any order and beside each other on one database, so the helpers live in
 -- the session's temporary schema, no id is ever assumed, and each file uses queues, names and keys of its own.
 --
--- Two things are the database's and not the session's: soniq.clock(), when it is replaced, and the row of soniq.settings. A file
--- that changes one makes the others that do so wait. A file that needs both stops the clock first.
+-- Two things are the database's and not the session's: soniq.clock(), when it is replaced, and the row of
+-- soniq.settings. A file that changes one makes the others that do so wait. A file that needs both stops the clock
+-- first.
 
+-- No test takes a tenth of this; one that waits for what never comes ends.
+set local statement_timeout = '60 s';
 set local client_min_messages = warning;
+set local timezone = 'UTC';
 
 create temporary sequence numbers;
 
@@ -154,21 +158,22 @@ create function pg_temp.new_lease(
   max_attempts integer default 3,
   timeout interval default null,
   dedup_key text default null,
-  runner_id bigint default null,
-  out job_id bigint,
-  out attempt integer
+  runner_id bigint default null
 )
-returns record
+returns pg_temp.lease
 language plpgsql
 as $$
+declare
+  held pg_temp.lease;
 begin
-  job_id := pg_temp.new_job(
+  held.job_id := pg_temp.new_job(
     job_name => new_lease.job_name,
     max_attempts => new_lease.max_attempts,
     timeout => new_lease.timeout,
     dedup_key => new_lease.dedup_key
   );
-  attempt := pg_temp.take(job_id => job_id, runner_id => new_lease.runner_id);
+  held.attempt := pg_temp.take(job_id => held.job_id, runner_id => new_lease.runner_id);
+  return held;
 end;
 $$;
 
@@ -177,11 +182,10 @@ returns bigint
 language plpgsql
 as $$
 declare
-  held record;
+  held constant pg_temp.lease := pg_temp.new_lease(
+    job_name => new_dead_letter.job_name, max_attempts => new_dead_letter.max_attempts
+  );
 begin
-  select *
-  into held
-  from pg_temp.new_lease(job_name => new_dead_letter.job_name, max_attempts => new_dead_letter.max_attempts);
   perform soniq.fail(job_id => held.job_id, attempt => held.attempt, error => '{}', reason => 'permanent_failure');
   return held.job_id;
 end;

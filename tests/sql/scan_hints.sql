@@ -1,0 +1,144 @@
+-- Scan hints: a session may start to read a lane above the key it claimed last, but only for a short while, and no job
+-- is lost for it. A hint comes into force by itself where reading the whole lane is slow, as under a pinned xmin; here
+-- it is set by hand, as sql/scan_hints.sql describes it.
+
+begin;
+\ir support.sql
+select no_plan();
+select pg_temp.stop_clock('2030-01-01 12:00+00');
+select pg_temp.the_runner() as runner \gset
+
+create function pg_temp.hint_name(queue text)
+returns text
+language sql
+as $$
+  select 'soniq.lane_' || min(lane.lane_id)
+  from soniq.lanes as lane
+  where lane.queue = hint_name.queue;
+$$;
+
+-- The session read the whole lane so long ago, it took so long, and the last job it claimed was this one.
+create function pg_temp.set_hint(job_id bigint, read_ago interval, reading_took interval)
+returns void
+language sql
+as $$
+  select set_config(
+    pg_temp.hint_name(queue => job.queue),
+    array[
+      extract(epoch from job.scheduled_at) * 1000000,
+      job.id,
+      extract(epoch from clock_timestamp() - set_hint.read_ago) * 1000000,
+      extract(epoch from set_hint.reading_took) * 1000000
+    ]::bigint[]::text,
+    true
+  )
+  from soniq.get_job(set_hint.job_id) as job;
+$$;
+
+create function pg_temp.last_key(queue text)
+returns bigint
+language sql
+as $$
+  select (current_setting(pg_temp.hint_name(queue => last_key.queue))::bigint[])[2];
+$$;
+
+-- Claims by their names and in their order, with the session's hints.
+create function pg_temp.claimed(queues text[], max_jobs integer default 100, skip_jobs text[] default null)
+returns text
+language sql
+as $$
+  select coalesce(string_agg(job.job_name, ' ' order by job.ordinality), 'nothing')
+  from soniq.claim(
+    pg_temp.the_runner(), claimed.queues, max_jobs => claimed.max_jobs, skip_jobs => claimed.skip_jobs
+  ) with ordinality as job;
+$$;
+
+-- Four jobs, a minute apart.
+create function pg_temp.four_jobs(queue text)
+returns bigint[]
+language sql
+as $$
+  select array_agg(
+    soniq.enqueue(
+      'j' || n,
+      queue => four_jobs.queue,
+      scheduled_at => timestamptz '2030-01-01 11:00+00' + n * interval '1 minute'
+    )
+    order by n
+  )
+  from generate_series(1, 4) as n;
+$$;
+
+-- In force.
+
+select pg_temp.four_jobs('hints a') as jobs \gset
+select pg_temp.set_hint((:'jobs'::bigint[])[2], read_ago => '1 second', reading_took => '1 second') \g /dev/null
+select is(pg_temp.claimed('{hints a}', max_jobs => 1), 'j3', 'a claim starts above the hint');
+select is(pg_temp.last_key('hints a'), (:'jobs'::bigint[])[3], 'and the hint moves on to what it claimed');
+select is(pg_temp.claimed('{hints a}'), 'j4', 'the next claim starts there');
+select is(pg_temp.claimed('{hints a}'), 'nothing', 'what lies below is not read');
+select is(
+  pg_temp.last_key('hints a'), (:'jobs'::bigint[])[4],
+  'a claim that finds nothing leaves the hint where it was'
+);
+
+select pg_temp.set_hint((:'jobs'::bigint[])[4], read_ago => '19 seconds', reading_took => '1 second') \g /dev/null
+select is(pg_temp.claimed('{hints a}'), 'nothing', 'nor is it before twenty times the last whole reading has passed');
+select pg_temp.set_hint((:'jobs'::bigint[])[4], read_ago => '20 seconds', reading_took => '1 second') \g /dev/null
+select is(pg_temp.claimed('{hints a}', max_jobs => 1), 'j1', 'then the whole lane is read again');
+select is(
+  pg_temp.last_key('hints a'), (:'jobs'::bigint[])[1],
+  'and as there was as much as was asked for, the hint goes back to it'
+);
+select is(pg_temp.claimed('{hints a}'), 'j2', 'no job is lost');
+
+select pg_temp.four_jobs('hints back') as jobs \gset
+select pg_temp.claimed('{hints back}') \g /dev/null
+select soniq.release((:'jobs'::bigint[])[2], 1) \g /dev/null
+select pg_temp.set_hint((:'jobs'::bigint[])[4], read_ago => '1 hour', reading_took => '1 second') \g /dev/null
+select is(pg_temp.claimed('{hints back}'), 'j2', 'a job that was released below the hint is found');
+select is(
+  pg_temp.last_key('hints back'), (:'jobs'::bigint[])[4],
+  'and as it was all there is, the hint does not go back to it'
+);
+
+-- Not in force.
+
+select pg_temp.four_jobs('hints b') as jobs \gset
+select pg_temp.set_hint((:'jobs'::bigint[])[2], read_ago => '0', reading_took => '0') \g /dev/null
+select is(pg_temp.claimed('{hints b}', max_jobs => 1), 'j1', 'where a whole reading is cheap, the hint is not used');
+select set_config(pg_temp.hint_name('hints b'), '', true) \g /dev/null
+select is(pg_temp.claimed('{hints b}', max_jobs => 1), 'j2', 'nor where there is none');
+
+-- Jobs that are skipped lie below what is claimed, so a claim that skips leaves no hint.
+
+select pg_temp.four_jobs('hints skip') as jobs \gset
+select is(pg_temp.claimed('{hints skip}', max_jobs => 1, skip_jobs => '{j1}'), 'j2', 'a claim that skips a job');
+select is(current_setting(pg_temp.hint_name('hints skip'), true), null, 'leaves no hint');
+select pg_temp.set_hint((:'jobs'::bigint[])[3], read_ago => '1 second', reading_took => '1 second') \g /dev/null
+select is(pg_temp.claimed('{hints skip}', skip_jobs => '{j1}'), 'j4', 'but keeps to the one there is');
+select is(pg_temp.last_key('hints skip'), (:'jobs'::bigint[])[3], 'which it leaves alone');
+
+-- Two queues of one priority.
+
+select pg_temp.four_jobs('hints left') as left_jobs, pg_temp.four_jobs('hints right') as right_jobs \gset
+select pg_temp.set_hint((:'left_jobs'::bigint[])[3], read_ago => '1 second', reading_took => '1 second') \g /dev/null
+select is(
+  pg_temp.claimed('{hints left,hints right}', max_jobs => 4), 'j1 j2 j3 j4',
+  'each queue has a hint of its own: the oldest of what lies above both,'
+);
+select is(
+  (
+    select array_agg(job.id order by job.id)
+    from soniq.jobs as job
+    where job.queue in ('hints left', 'hints right')
+      and job.status = 'queued'
+  ),
+  (:'left_jobs'::bigint[])[1:3] || (:'right_jobs'::bigint[])[4:4],
+  'which is not j1 to j3 of the left'
+);
+select pg_temp.set_hint((:'left_jobs'::bigint[])[4], read_ago => '1 hour', reading_took => '1 second') \g /dev/null
+select is(pg_temp.claimed('{hints left,hints right}'), 'j1 j2 j3 j4', 'and the others when the hint is due');
+
+select * from finish();
+rollback;

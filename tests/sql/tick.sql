@@ -1,0 +1,183 @@
+-- tick(): runners that fell silent are declared dead and their jobs taken back, and so are jobs whose runner lives but
+-- does not report them. The clock moves only when told, so each bound is tested to the microsecond.
+
+begin;
+\ir support.sql
+select no_plan();
+select pg_temp.stop_clock('2030-01-01 12:00+00');
+
+create function pg_temp.ticked()
+returns text
+language sql
+as $$
+  select format(
+    '%s lost runners, %s of their jobs, %s overdue jobs', tick.lost_runners, tick.jobs_of_lost_runners, tick.overdue_jobs
+  )
+  from soniq.tick() as tick;
+$$;
+
+create function pg_temp.last_error(job_id bigint)
+returns text
+language sql
+as $$
+  select format(
+    '%s: %s (%s, %s)', error.last ->> 'type', error.last ->> 'message', error.last ->> 'reason', error.last ->> 'runner'
+  )
+  from pg_temp.job(last_error.job_id) as job
+  cross join lateral (select job.errors -> -1) as error (last);
+$$;
+
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 0 overdue jobs',
+  'where nothing is due, nothing is done'
+);
+
+-- A silent runner.
+
+select soniq.register_runner('silent.example.org', pid => 7, heartbeat_timeout => '1 minute') as silent \gset
+select soniq.register_runner('lively.example.org', heartbeat_timeout => '1 minute') as lively \gset
+select job_id as retried from pg_temp.new_lease(runner_id => :silent, timeout => '0', dedup_key => 'tick key') \gset
+select job_id as spent from pg_temp.new_lease(runner_id => :silent, timeout => '0', max_attempts => 1) \gset
+select job_id as other, attempt as other_attempt from pg_temp.new_lease(runner_id => :lively, timeout => '0') \gset
+
+select pg_temp.wait('1 minute') \g /dev/null
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 0 overdue jobs',
+  'a runner may be silent for its heartbeat_timeout'
+);
+select soniq.heartbeat(:lively) \g /dev/null
+select pg_temp.wait('1 microsecond') \g /dev/null
+select is(
+  pg_temp.ticked(), '1 lost runners, 2 of their jobs, 0 overdue jobs',
+  'silent for longer, it is dead; the one with a heartbeat is not'
+);
+
+select row_eq(
+  'select status, attempt, max_attempts, scheduled_at, dedup_key, runner_id from soniq.get_job(' || :retried || ')',
+  row(
+    'queued'::soniq.job_status, 1, 3, timestamptz '2030-01-01 12:01:00.000001+00', 'tick key'::text, null::bigint
+  ),
+  'its job is queued again, ready at once, with an attempt spent'
+);
+select is(
+  pg_temp.last_error(:retried),
+  'RunnerLost: runner silent.example.org:7 sent no heartbeat for 00:01:00 (runner_lost, silent.example.org:7)',
+  'and says what happened'
+);
+select is(
+  (select format('%s, %s', job.status, job.reason) from soniq.get_job(:spent) as job), 'dead_letter, runner_lost',
+  'a job whose attempts are spent is a dead letter'
+);
+select is(
+  pg_temp.last_error(:spent),
+  'RunnerLost: runner silent.example.org:7 sent no heartbeat for 00:01:00 (runner_lost, silent.example.org:7)',
+  'which says so too'
+);
+select is(pg_temp.status(:other), 'processing', 'another runner''s job is left alone');
+
+select is((soniq.heartbeat(:silent)).registered, false, 'the dead runner''s heartbeat comes too late');
+select alike(
+  pg_temp.refusal(format('select * from soniq.claim(%s)', :silent)),
+  format(E'SQ011: runner %s is not registered\n%%', :silent),
+  'its claims are refused'
+);
+select is(soniq.complete(:retried, 1), false, 'and so are its reports');
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 0 overdue jobs',
+  'the next tick finds nothing more to do'
+);
+select soniq.deregister_runner(:lively) \g /dev/null
+
+-- Overdue jobs: past their deadline by more than the grace, which is 30 seconds.
+
+select soniq.register_runner('stuck.example.org', pid => 8, heartbeat_timeout => '1 year') as stuck \gset
+select soniq.register_job_type('tick overdue', retry_delays => '{10 s}');
+select job_id as retried
+from pg_temp.new_lease(job_name => 'tick overdue', runner_id => :stuck, timeout => '10 minutes') \gset
+select job_id as spent from pg_temp.new_lease(runner_id => :stuck, timeout => '10 minutes', max_attempts => 1) \gset
+select job_id as longer from pg_temp.new_lease(runner_id => :stuck, timeout => '1 hour') \gset
+select job_id as endless from pg_temp.new_lease(runner_id => :stuck, timeout => '0') \gset
+
+select pg_temp.wait('10 minutes 30 seconds') \g /dev/null
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 0 overdue jobs',
+  'a job is left to its runner until its deadline and the grace are over'
+);
+select pg_temp.wait('1 microsecond') \g /dev/null
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 2 overdue jobs',
+  'then it is taken back'
+);
+select row_eq(
+  'select status, attempt, max_attempts, scheduled_at from soniq.get_job(' || :retried || ')',
+  row('queued'::soniq.job_status, 1, 3, soniq.clock() + interval '10 seconds'),
+  'it is queued again, as its type''s policy says, with an attempt spent'
+);
+select is(
+  pg_temp.last_error(:retried),
+  'LeaseExpired: its runner did not report it by its deadline 2030-01-01 12:11:00.000001+00, nor within 00:00:30 after'
+  ' (timeout, stuck.example.org:8)',
+  'and says what happened'
+);
+select is(
+  (select format('%s, %s', job.status, job.reason) from soniq.get_job(:spent) as job), 'dead_letter, timeout',
+  'a job whose attempts are spent is a dead letter'
+);
+select is(pg_temp.status(:longer), 'processing', 'a job with a later deadline is not overdue');
+
+update soniq.settings
+set lease_grace = '1 hour';
+select pg_temp.wait('1 hour 30 minutes') \g /dev/null
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 0 overdue jobs',
+  'the grace is a setting'
+);
+select pg_temp.wait('30 minutes') \g /dev/null
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 1 overdue jobs',
+  'which is over as well'
+);
+
+select pg_temp.wait('300 days') \g /dev/null
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 0 overdue jobs',
+  'a job without a timeout is never overdue'
+);
+select is(pg_temp.status(:endless), 'processing', 'and is processed on');
+select soniq.deregister_runner(:stuck) \g /dev/null
+
+-- More than one tick takes on.
+
+select soniq.register_runner('loaded.example.org', pid => 9, heartbeat_timeout => '1 year') as loaded \gset
+select soniq.enqueue_many(
+  'tick many', array_fill('{}'::jsonb, array[10001]), queue => 'tick many', timeout => '0'
+) \g /dev/null
+select count(*) from pg_temp.claim('{tick many}', max_jobs => 10000, runner_id => :loaded) \g /dev/null
+select count(*) from pg_temp.claim('{tick many}', runner_id => :loaded) \g /dev/null
+select job_id as behind from pg_temp.new_lease(runner_id => :loaded, timeout => '1 second') \gset
+select pg_temp.wait('1 day') \g /dev/null
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 1 overdue jobs',
+  'ten thousand jobs without a timeout hide no overdue job behind them'
+);
+
+select pg_temp.wait('2 years') \g /dev/null
+select is(
+  pg_temp.ticked(), '1 lost runners, 10000 of their jobs, 0 overdue jobs',
+  'one tick takes 10,000 jobs of a dead runner back'
+);
+select isnt_empty(
+  format($$select from soniq.runners where runner_id = %s$$, :loaded),
+  'the runner is remembered while a job is left'
+);
+select is(
+  pg_temp.ticked(), '0 lost runners, 1 of their jobs, 0 overdue jobs',
+  'and the next tick takes the last'
+);
+select is_empty(
+  format($$select from soniq.runners where runner_id = %s$$, :loaded),
+  'and forgets the runner'
+);
+
+select * from finish();
+rollback;
