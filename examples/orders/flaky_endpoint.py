@@ -50,10 +50,8 @@ class Intake:
         """What becomes of one POST: a mood, or 'too large'."""
         with self._lock:
             self.attempts[order_id] += 1
-            if size > LARGEST_BODY:
-                answer = "too large"
-            else:
-                answer = mood(self.seed, order_id, self.attempts[order_id])
+            fits = size <= LARGEST_BODY
+            answer = mood(self.seed, order_id, self.attempts[order_id]) if fits else "too large"
             self.answers[answer] += 1
             if answer in ("well", "late"):
                 self.accepted[key] += 1

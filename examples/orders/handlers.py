@@ -8,10 +8,10 @@ import asyncio
 import shop
 from soniq import Job, PermanentFailure, Soniq
 
-app = Soniq()
+app = Soniq(pool_max_size=4)
 
 
-@app.job(name="orders_demo.write_invoice", max_attempts=5, retry_delay=0.2)
+@app.job(name="orders_demo.write_invoice", max_attempts=5, retry_delay=0.1)
 async def write_invoice(order_id: int) -> dict[str, str]:
     """Async: it waits for the database. What it returns is kept with the finished job."""
     async with app.connection() as connection:
@@ -23,7 +23,7 @@ async def write_invoice(order_id: int) -> dict[str, str]:
     return {"invoice": await asyncio.to_thread(shop.write_invoice, order, order.email)}
 
 
-@app.job(name="orders_demo.post_to_ledger", max_attempts=5, retry_delay=0.2)
+@app.job(name="orders_demo.post_to_ledger", max_attempts=5, retry_delay=0.1)
 async def post_to_ledger(order_id: int, job: Job) -> None:
     """A parameter annotated `Job` gets the job itself."""
     async with app.connection() as connection:
@@ -35,7 +35,7 @@ async def post_to_ledger(order_id: int, job: Job) -> None:
         await shop.post(connection, order, "sale", job.id)
 
 
-@app.job(name="orders_demo.tell_warehouse", max_attempts=5, retry_delay=[0.1, 0.2, 0.4])
+@app.job(name="orders_demo.tell_warehouse", max_attempts=5, retry_delay=[0.05, 0.1, 0.2])
 def tell_warehouse(order_id: int, customer: str, note: str) -> dict[str, str]:
     """Not async: it runs on a thread, so a client that blocks is fine."""
     # A header holds Latin-1 only, which the author of this line did not know.

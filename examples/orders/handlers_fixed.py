@@ -8,12 +8,12 @@ import asyncio
 import shop
 from soniq import Job, Soniq
 
-app = Soniq()
+app = Soniq(pool_max_size=4)
 
 LONGEST_NOTE = 10_000
 
 
-@app.job(name="orders_demo.write_invoice", max_attempts=5, retry_delay=0.2)
+@app.job(name="orders_demo.write_invoice", max_attempts=5, retry_delay=0.1)
 async def write_invoice(order_id: int) -> dict[str, str]:
     """An order without an address gets its invoice by post."""
     async with app.connection() as connection:
@@ -21,7 +21,7 @@ async def write_invoice(order_id: int) -> dict[str, str]:
     return {"invoice": await asyncio.to_thread(shop.write_invoice, order, order.email or "post")}
 
 
-@app.job(name="orders_demo.post_to_ledger", max_attempts=5, retry_delay=0.2)
+@app.job(name="orders_demo.post_to_ledger", max_attempts=5, retry_delay=0.1)
 async def post_to_ledger(order_id: int, job: Job) -> None:
     """A negative total is a refund."""
     async with app.connection() as connection:
@@ -29,7 +29,7 @@ async def post_to_ledger(order_id: int, job: Job) -> None:
         await shop.post(connection, order, "refund" if order.total < 0 else "sale", job.id)
 
 
-@app.job(name="orders_demo.tell_warehouse", max_attempts=5, retry_delay=[0.1, 0.2, 0.4])
+@app.job(name="orders_demo.tell_warehouse", max_attempts=5, retry_delay=[0.05, 0.1, 0.2])
 def tell_warehouse(order_id: int, customer: str, note: str) -> dict[str, str]:
     """The name goes where any script fits, and a note too long to read is cut."""
     body = {"customer": customer, "note": note[:LONGEST_NOTE]}

@@ -39,6 +39,8 @@ cross join lateral (
         'customer', imported.customer,
         'note', imported.note
       ),
-      queue => 'orders_demo'
+      queue => 'orders_demo',
+      -- First, so that what the warehouse makes wait is not waited for at the end.
+      priority => 50
     ))
 ) as job (id);

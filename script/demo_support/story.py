@@ -1,0 +1,186 @@
+"""What happens in the demo, in its order."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from . import books
+from .cast import QUEUE, Runner, Warehouse, Workplace
+from .deployment import deploy
+from .screen import Screen
+from .server import throwaway_server
+from .trouble import Trouble
+
+RUNNERS = 2
+REPLAY = f"select * from soniq.replay_dead_letters(queue => '{QUEUE}')"
+KILL_AFTER = 0.3  # of the jobs
+GLANCE = 0.1
+CANNOT_CONNECT = (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+async def tell(screen: Screen, own_url: str | None, *, kill: bool) -> bool:
+    """Plays the demo; answers whether the books balance at the end."""
+    screen.title("Soniq demo: a shop's orders, two runners, and a warehouse that is often down")
+    async with AsyncExitStack() as stage:
+        home = stage.enter_context(_temporary_folder())
+        with screen.step("database") as outcome:
+            if own_url:
+                url = own_url
+            else:
+                url = await stage.enter_async_context(throwaway_server(home))
+            connection = await stage.enter_async_context(_connected(url))
+            whose = "the one in SONIQ_DATABASE_URL" if own_url else "a throwaway server"
+            outcome(f"PostgreSQL {await books.server_version(connection)}, {whose}")
+        await _refuse_company(connection)
+        with screen.step("schema") as outcome:
+            outcome(await deploy(connection, url, home))
+        await books.prepare(connection)
+        warehouse = await stage.enter_async_context(Warehouse.open(home))
+        place = Workplace(url=url, home=home, warehouse=warehouse.address, impatient=kill)
+        place.invoices.mkdir()
+
+        balance = await Act(screen, connection, place, warehouse).play(kill=kill)
+    screen.verdict(balance)
+    if own_url:
+        screen.line(
+            "Left in your database: the schema soniq, with the history of these jobs,"
+            " and orders_demo, the shop's tables."
+        )
+    return balance
+
+
+@dataclass(frozen=True)
+class Act:
+    """The play itself, once the stage is set."""
+
+    screen: Screen
+    connection: asyncpg.Connection
+    place: Workplace
+    warehouse: Warehouse
+
+    async def play(self, *, kill: bool) -> bool:
+        """Import, work, dead letters, replay, books."""
+        await self._first_run(kill=kill)
+        letters = await books.dead_letters(self.connection)
+        self.screen.title("\nDead letters, by cause")
+        self.screen.dead_letters(letters)
+        await self._replay()
+        return await self._close_the_books()
+
+    async def _first_run(self, *, kill: bool) -> None:
+        async with self._team("handlers") as runners:
+            with self.screen.step("orders") as outcome:
+                imported = await books.import_orders(self.connection)
+                outcome(
+                    f"{imported.orders:,} imported from orders.csv,"
+                    f" {imported.jobs:,} jobs enqueued in the same transaction"
+                )
+            totals = await books.unfinished(self.connection, imported.first_job_id)
+            await self._work(runners, totals, imported.first_job_id, kill=kill)
+
+    async def _replay(self) -> None:
+        self.screen.title("\nReplay, with the mended handlers")
+        async with self._team("handlers_fixed") as runners:
+            self.screen.line(f"{REPLAY};")
+            replayed = await self.connection.fetch(REPLAY)
+            if replayed:
+                totals = Counter(row["job_name"] for row in replayed)
+                await self._work(runners, totals, min(row["job_id"] for row in replayed))
+
+    async def _close_the_books(self) -> bool:
+        self.screen.title("\nBooks")
+        ledger = await books.read_books(self.connection)
+        intake = await self.warehouse.stats()
+        invoices = len(list(self.place.invoices.glob("*.txt")))
+        self.screen.books(ledger, invoices, intake)
+        return ledger.balance and ledger.orders == invoices == intake["accepted"]
+
+    async def _work(
+        self,
+        runners: list[Runner],
+        totals: Mapping[str, int],
+        first_job_id: int,
+        *,
+        kill: bool = False,
+    ) -> None:
+        """Waits until every job has ended, showing how far they are."""
+        started = time.monotonic()
+        all_jobs = sum(totals.values())
+        with self.screen.progress(totals) as show:
+            while left := await books.unfinished(self.connection, first_job_id):
+                show(left)
+                for runner in runners:
+                    runner.must_be_alive()
+                if kill and sum(left.values()) < all_jobs * (1 - KILL_AFTER):
+                    await self._kill_one(runners)
+                    kill = False
+                await asyncio.sleep(GLANCE)
+            show({})
+        tally = await books.tally(self.connection, first_job_id)
+        self.screen.tally(tally, time.monotonic() - started)
+
+    async def _kill_one(self, runners: list[Runner]) -> None:
+        victim = runners[0]
+        held = await victim.kill(self.connection)
+        runners[0] = await Runner.start(self.place, victim.module)
+        self.screen.note(
+            f"kill -9 {victim.pid}: a runner died with {held} jobs in its hands;"
+            f" {runners[0].pid} takes its place"
+        )
+
+    @asynccontextmanager
+    async def _team(self, module: str) -> AsyncIterator[list[Runner]]:
+        """Runners with the handlers of a module, stopped by SIGTERM at the end."""
+        runners: list[Runner] = []
+        try:
+            with self.screen.step("runners") as outcome:
+                for _ in range(RUNNERS):
+                    runners.append(await Runner.start(self.place, module))
+                for runner in runners:
+                    await runner.wait_until_registered(self.connection)
+                outcome(f"{RUNNERS} soniq-runner processes run {module}.py")
+            yield runners
+        finally:
+            await asyncio.gather(*(runner.stop() for runner in runners))
+        for runner in runners:
+            runner.must_have_ended_well()
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    try:
+        connection = await asyncpg.connect(url, timeout=10)
+    except CANNOT_CONNECT as error:
+        raise Trouble(f"the database in SONIQ_DATABASE_URL cannot be reached: {error}") from error
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
+
+
+async def _refuse_company(connection: asyncpg.Connection) -> None:
+    """Two demos in one database would drop each other's tables."""
+    alone = await connection.fetchval("select pg_try_advisory_lock(hashtext('soniq orders demo'))")
+    if not alone:
+        raise Trouble("another script/demo is running in this database: wait until it is through")
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder that the server's user can enter, for everything that goes with the demo."""
+    # Not below TMPDIR: a socket's name must be shorter than 108 bytes, and sqitch takes no spaces in it.
+    with tempfile.TemporaryDirectory(
+        prefix="soniq-demo-", dir="/tmp", ignore_cleanup_errors=True
+    ) as name:
+        home = Path(name)
+        if os.geteuid() == 0:
+            home.chmod(0o711)
+        yield home
