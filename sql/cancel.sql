@@ -12,7 +12,7 @@ begin
   with ended as (
     delete from soniq.jobs as job
     where job.id = cancel.job_id
-      and job.status = 'queued'
+      and job.runner_id is null -- queued; for why it is told by runner_id, see complete.sql
     returning job.*
   )
   insert into soniq.finished_jobs (
@@ -25,7 +25,7 @@ begin
   from ended;
 
   return (
-    select job.status
+    select job.status::text
     from soniq.get_job(job_id => cancel.job_id) as job
   );
 end;

@@ -12,7 +12,7 @@
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -23,7 +23,7 @@ $$;
 create or replace function soniq._check_given(code text, what text, value text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -36,7 +36,7 @@ $$;
 create or replace function soniq._check_name(code text, what text, name text, longest integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -59,7 +59,7 @@ $$;
 create or replace function soniq._check_job_name(job_name text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -70,7 +70,7 @@ $$;
 create or replace function soniq._check_queue(queue text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -81,7 +81,7 @@ $$;
 create or replace function soniq._check_dedup_key(dedup_key text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -92,7 +92,7 @@ $$;
 create or replace function soniq._check_args(args jsonb, max_bytes integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 declare
@@ -120,7 +120,7 @@ $$;
 create or replace function soniq._check_priority(priority integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -134,31 +134,47 @@ begin
 end;
 $$;
 
-create or replace function soniq._check_delay(what text, delay interval)
+-- Beyond a century, adding to a time may leave the calendar.
+create or replace function soniq._check_length(code text, what text, duration interval)
 returns void
 language plpgsql
-immutable
+volatile
+parallel safe
+as $$
+begin
+  if duration > interval '100 years' then
+    perform soniq._refuse(code, pg_catalog.format('%s is too long: %s', what, duration), 'Give at most 100 years.');
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_delay(code text, what text, delay interval)
+returns void
+language plpgsql
+volatile
 parallel safe
 as $$
 begin
   if delay < interval '0' then
     perform soniq._refuse(
-      'SQ006',
+      code,
       pg_catalog.format('%s is negative: %s', what, delay),
       'Give an interval of 0 or more, as in ''5 minutes''.'
     );
   end if;
+
+  perform soniq._check_length(code => code, what => what, duration => delay);
 end;
 $$;
 
 create or replace function soniq._check_schedule(scheduled_at timestamptz, delay interval)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
-  perform soniq._check_delay(what => 'delay', delay => delay);
+  perform soniq._check_delay(code => 'SQ006', what => 'delay', delay => delay);
 
   if scheduled_at is not null and delay is not null then
     perform soniq._refuse(
@@ -179,7 +195,7 @@ $$;
 create or replace function soniq._check_max_attempts(max_attempts integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -196,7 +212,7 @@ $$;
 create or replace function soniq._check_timeout(timeout interval)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -207,6 +223,8 @@ begin
       'Give an interval such as ''30 seconds''; 0 is no limit.'
     );
   end if;
+
+  perform soniq._check_length(code => 'SQ008', what => 'timeout', duration => timeout);
 end;
 $$;
 
@@ -217,7 +235,7 @@ create or replace function soniq._check_retry_policy(
 )
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -239,20 +257,22 @@ begin
       pg_catalog.format('backoff is exponential and retry_delays is a list: %L', retry_delays),
       'Give exponential backoff one delay to double, or use backoff ''fixed'' with the list.'
     );
-  elsif max_retry_delay < interval '0' then
-    perform soniq._refuse(
-      'SQ010',
-      pg_catalog.format('max_retry_delay is negative: %s', max_retry_delay),
-      'Give an interval of 0 or more, as in ''1 hour''.'
-    );
   end if;
+
+  perform
+    soniq._check_length(code => 'SQ010', what => 'retry_delays', duration => longest.delay),
+    soniq._check_delay(code => 'SQ010', what => 'max_retry_delay', delay => max_retry_delay)
+  from (
+    select max(each.delay) as delay
+    from pg_catalog.unnest(retry_delays) as each (delay)
+  ) as longest;
 end;
 $$;
 
 create or replace function soniq._check_queues(queues text[])
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 declare
@@ -273,7 +293,7 @@ $$;
 create or replace function soniq._check_lease(job_id bigint, attempt integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -287,27 +307,51 @@ begin
 end;
 $$;
 
-create or replace function soniq._check_leases(job_ids bigint[], attempts integer[], others integer default null)
+create or replace function soniq._check_leases(job_ids bigint[], attempts integer[])
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
+declare
+  dimensions constant integer := greatest(pg_catalog.array_ndims(job_ids), pg_catalog.array_ndims(attempts));
 begin
-  if pg_catalog.array_position(job_ids, null) is not null
+  if dimensions > 1 then
+    perform soniq._refuse(
+      'SQ012', pg_catalog.format('the arrays have %s dimensions', dimensions), 'Give one-dimensional arrays.'
+    );
+  elsif pg_catalog.array_position(job_ids, null) is not null
     or pg_catalog.array_position(attempts, null) is not null
     or job_ids is null
     or attempts is null
   then
     perform soniq._refuse('SQ016', 'a lease in the batch is NULL', 'Give job_ids and attempts as claim() answered them.');
-  elsif pg_catalog.cardinality(job_ids) <> pg_catalog.cardinality(attempts)
-    or pg_catalog.cardinality(job_ids) <> others
-  then
+  elsif pg_catalog.cardinality(job_ids) <> pg_catalog.cardinality(attempts) then
     perform soniq._refuse(
       'SQ012',
       pg_catalog.format(
-        'the arrays differ in length: %s job_ids, %s attempts, %s more',
-        pg_catalog.cardinality(job_ids), pg_catalog.cardinality(attempts), coalesce(others::text, 'no')
+        'the arrays differ in length: %s job_ids, %s attempts',
+        pg_catalog.cardinality(job_ids), pg_catalog.cardinality(attempts)
+      ),
+      'Give one entry a job in each array.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_beside_leases(job_ids bigint[], attempts integer[], what text, entries integer)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if entries <> pg_catalog.cardinality(job_ids) then
+    perform soniq._refuse(
+      'SQ012',
+      pg_catalog.format(
+        'the arrays differ in length: %s job_ids, %s attempts, %s %s',
+        pg_catalog.cardinality(job_ids), pg_catalog.cardinality(attempts), entries, what
       ),
       'Give one entry a job in each array.'
     );
@@ -318,7 +362,7 @@ $$;
 create or replace function soniq._check_failure(error jsonb, reason text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -341,7 +385,7 @@ $$;
 create or replace function soniq._check_selection(ids bigint[], job_name text, queue text, everything boolean)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin

@@ -5,14 +5,8 @@
 -- sort the whole backlog for each batch; so the ids come from a subquery with a limit, in index order, and what would
 -- leave the index is switched off.
 
-create or replace function soniq._lease_from_lane(
-  lane_id integer,
-  share integer,
-  runner_id bigint,
-  skip_jobs text[],
-  as_of timestamptz
-)
-returns setof soniq.jobs
+create or replace function soniq._pick_from_lane(lane_id integer, share integer, skip_jobs text[], as_of timestamptz)
+returns bigint[]
 language plpgsql
 volatile
 set enable_seqscan = off
@@ -30,7 +24,7 @@ begin
   select *
   into lane
   from soniq.lanes as known
-  where known.lane_id = _lease_from_lane.lane_id;
+  where known.lane_id = _pick_from_lane.lane_id;
   select *
   into start
   from soniq._scan_start(lane_id => lane.lane_id);
@@ -41,39 +35,81 @@ begin
     where job.status = 'queued'
       and job.queue = lane.queue
       and job.priority = lane.priority
-      and job.scheduled_at <= _lease_from_lane.as_of
+      and job.scheduled_at <= _pick_from_lane.as_of
       and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
-      and (_lease_from_lane.skip_jobs is null or job.job_name <> all (_lease_from_lane.skip_jobs))
+      and (_pick_from_lane.skip_jobs is null or job.job_name <> all (_pick_from_lane.skip_jobs))
     order by job.scheduled_at, job.id
-    limit _lease_from_lane.share
+    limit _pick_from_lane.share
     for update skip locked
   );
 
   -- What was skipped on purpose lies below the last key and must be found again.
-  if _lease_from_lane.skip_jobs is null then
+  if _pick_from_lane.skip_jobs is null then
     perform soniq._remember_scan(
       lane_id => lane.lane_id,
       started_at => started_at,
       whole => start.job_id = 0,
-      full_share => pg_catalog.cardinality(picked) = _lease_from_lane.share,
+      full_share => pg_catalog.cardinality(picked) = _pick_from_lane.share,
       picked => picked
     );
   end if;
+  return picked;
+end;
+$$;
 
+comment on function soniq._pick_from_lane(integer, integer, text[], timestamptz) is
+'Locks up to share ready jobs of one lane, the oldest that nobody else has locked, and answers with their ids.';
+
+create or replace function soniq._pick(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
+returns bigint[]
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  picked bigint[] := array[]::bigint[];
+  part record;
+begin
+  for part in
+    select *
+    from soniq._lane_shares(
+      lane_ids => _pick.lane_ids, max_jobs => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+    )
+  loop
+    picked := picked || soniq._pick_from_lane(
+      lane_id => part.lane_id, share => part.share, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+    );
+  end loop;
+  return picked;
+end;
+$$;
+
+comment on function soniq._pick(integer[], integer, text[], timestamptz) is
+'Locks up to max_jobs ready jobs of lanes of one priority and answers with their ids.';
+
+create or replace function soniq._lease(job_ids bigint[], runner_id bigint, as_of timestamptz)
+returns setof soniq.jobs
+language plpgsql
+volatile
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+begin
   return query
   update soniq.jobs as job
   set status = 'processing',
     attempt = job.attempt + 1,
-    runner_id = _lease_from_lane.runner_id,
-    claimed_at = _lease_from_lane.as_of,
-    deadline = case when job.timeout > interval '0' then _lease_from_lane.as_of + job.timeout end
-  where job.id = any (picked)
+    runner_id = _lease.runner_id,
+    claimed_at = _lease.as_of,
+    deadline = case when job.timeout > interval '0' then _lease.as_of + job.timeout end
+  where job.id = any (_lease.job_ids)
   returning job.*;
 end;
 $$;
 
-comment on function soniq._lease_from_lane(integer, integer, bigint, text[], timestamptz) is
-'Leases up to share ready jobs of one lane to a runner.';
+comment on function soniq._lease(bigint[], bigint, timestamptz) is
+'Gives a runner the lease of jobs that the caller has locked.';
 
 create or replace view soniq.claimed_job as
 select
@@ -110,10 +146,8 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
   wanted integer := max_jobs;
-  wanted_before integer;
-  got integer;
+  picked bigint[];
   level record;
-  lane record;
 begin
   perform soniq._check_queues(queues => claim.queues);
   if max_jobs is null or max_jobs not between 1 and 10000 then
@@ -143,29 +177,17 @@ begin
   loop
     -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
     loop
-      wanted_before := wanted;
-      for lane in
-        select *
-        from soniq._lane_shares(
-          lane_ids => level.lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
-        )
-      loop
-        return query
-        select
-          job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
-          job.claimed_at, job.timeout, job.deadline
-        from soniq._lease_from_lane(
-          lane_id => lane.lane_id,
-          share => lane.share,
-          runner_id => claim.runner_id,
-          skip_jobs => claim.skip_jobs,
-          as_of => as_of
-        ) as job
-        order by job.scheduled_at, job.id;
-        get diagnostics got = row_count;
-        wanted := wanted - got;
-      end loop;
-      exit when wanted = 0 or wanted = wanted_before or pg_catalog.cardinality(level.lane_ids) = 1;
+      picked := soniq._pick(
+        lane_ids => level.lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
+      );
+      return query
+      select
+        job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
+        job.claimed_at, job.timeout, job.deadline
+      from soniq._lease(job_ids => picked, runner_id => claim.runner_id, as_of => as_of) as job
+      order by job.scheduled_at, job.id;
+      wanted := wanted - pg_catalog.cardinality(picked);
+      exit when wanted = 0 or pg_catalog.cardinality(picked) = 0 or pg_catalog.cardinality(level.lane_ids) = 1;
     end loop;
     exit when wanted = 0;
   end loop;

@@ -1,4 +1,9 @@
 -- Jobs that are done. A completion moves the job to finished_jobs in one statement, if the lease still holds.
+--
+-- Here as wherever leases come in arrays (fail.sql, hand_back.sql), the planner must look the jobs up by their keys, also
+-- where its statistics are from when the table was empty: so the keys are given as an array besides the join, which
+-- has to be a hash join, and the lease's status is told by runner_id, since a condition on the status would offer
+-- the index of all leases.
 
 create or replace function soniq.complete(job_ids bigint[], attempts integer[], results jsonb[] default null)
 returns boolean[]
@@ -7,6 +12,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -14,9 +21,14 @@ declare
   as_of constant timestamptz := soniq.clock();
   completed boolean[];
 begin
-  perform soniq._check_leases(
-    job_ids => complete.job_ids, attempts => complete.attempts, others => pg_catalog.cardinality(complete.results)
-  );
+  perform
+    soniq._check_leases(job_ids => complete.job_ids, attempts => complete.attempts),
+    soniq._check_beside_leases(
+      job_ids => complete.job_ids,
+      attempts => complete.attempts,
+      what => 'results',
+      entries => pg_catalog.cardinality(complete.results)
+    );
 
   with lease as (
     select *
@@ -29,9 +41,10 @@ begin
   ended as (
     delete from soniq.jobs as job
     using lease
-    where job.id = lease.job_id
+    where job.id = any (complete.job_ids)
+      and job.id = lease.job_id
       and job.attempt = lease.attempt
-      and job.status = 'processing'
+      and job.runner_id is not null
     returning job.*, lease.result, lease.position
   ),
   kept as (

@@ -136,7 +136,7 @@ begin
     delete from soniq.dead_letter_jobs as letter
     using chosen
     where letter.id = chosen.id
-      and not delete_dead_letters.dry_run
+      and delete_dead_letters.dry_run is not true
   )
   select pg_catalog.count(*)
   into deleted
@@ -166,7 +166,7 @@ declare
 begin
   perform
     soniq._check_given(code => 'SQ006', what => 'older_than', value => prune_dead_letters.older_than::text),
-    soniq._check_delay(what => 'older_than', delay => prune_dead_letters.older_than);
+    soniq._check_delay(code => 'SQ006', what => 'older_than', delay => prune_dead_letters.older_than);
 
   with chosen as (
     select letter.id
@@ -177,7 +177,7 @@ begin
     delete from soniq.dead_letter_jobs as letter
     using chosen
     where letter.id = chosen.id
-      and not prune_dead_letters.dry_run
+      and prune_dead_letters.dry_run is not true
   )
   select pg_catalog.count(*)
   into pruned

@@ -37,7 +37,7 @@ begin
 
   select
     coalesce(_job_options.queue, type.queue, settings.default_queue),
-    coalesce(_job_options.priority, type.priority, waiting.priority, settings.default_priority),
+    coalesce(_job_options.priority::smallint, type.priority, waiting.priority, settings.default_priority),
     coalesce(_job_options.scheduled_at, as_of + _job_options.delay, as_of),
     coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
     coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),

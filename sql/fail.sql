@@ -66,7 +66,8 @@ as $$
       pg_catalog.unnest(_bury.reasons),
       pg_catalog.unnest(_bury.failures)
     ) as given (job_id, reason, failure)
-    where job.id = given.job_id
+    where job.id = any (_bury.job_ids)
+      and job.id = given.job_id
     returning job.*, given.reason, given.failure
   )
   insert into soniq.dead_letter_jobs (
@@ -89,10 +90,12 @@ create or replace function soniq._fail_leases(
   errors jsonb[],
   reasons text[]
 )
-returns table (job_id bigint, status text)
+returns table (job_id bigint, attempt integer, status text)
 language plpgsql
 volatile
 set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -100,24 +103,30 @@ declare
   as_of constant timestamptz := soniq.clock();
   verdicts record;
 begin
-  with lease as (
-    select job, given.error, given.reason
+  with given as (
+    select distinct on (report.job_id, report.attempt) *
     from rows from (
       pg_catalog.unnest(_fail_leases.job_ids),
       pg_catalog.unnest(_fail_leases.attempts),
       pg_catalog.unnest(_fail_leases.errors),
       pg_catalog.unnest(_fail_leases.reasons)
-    ) as given (job_id, attempt, error, reason)
+    ) as report (job_id, attempt, error, reason)
+  ),
+  lease as (
+    select job, given.error, given.reason
+    from given
     join soniq.jobs as job
       on job.id = given.job_id
       and job.attempt = given.attempt
-      and job.status = 'processing'
+    where job.id = any (_fail_leases.job_ids)
+      and job.runner_id is not null
     order by job.id
     for update of job
   ),
   verdict as (
     select
       (lease.job).id as job_id,
+      (lease.job).attempt,
       soniq._cause_of_death(job => lease.job, reason => lease.reason) as cause,
       soniq._next_run_at(job => lease.job, reason => lease.reason, as_of => as_of) as run_at,
       soniq._attempt_record(job => lease.job, error => lease.error, reason => lease.reason, as_of => as_of) as failure
@@ -125,9 +134,11 @@ begin
   )
   select
     pg_catalog.array_agg(verdict.job_id) filter (where verdict.cause is null) as retried,
+    pg_catalog.array_agg(verdict.attempt) filter (where verdict.cause is null) as retried_attempts,
     pg_catalog.array_agg(verdict.run_at) filter (where verdict.cause is null) as run_ats,
     pg_catalog.array_agg(verdict.failure) filter (where verdict.cause is null) as retried_failures,
     pg_catalog.array_agg(verdict.job_id) filter (where verdict.cause is not null) as dead,
+    pg_catalog.array_agg(verdict.attempt) filter (where verdict.cause is not null) as dead_attempts,
     pg_catalog.array_agg(verdict.cause) filter (where verdict.cause is not null) as causes,
     pg_catalog.array_agg(verdict.failure) filter (where verdict.cause is not null) as dead_failures
   into verdicts
@@ -145,9 +156,9 @@ begin
   end if;
 
   return query
-  select pg_catalog.unnest(verdicts.retried), 'queued'
+  select pg_catalog.unnest(verdicts.retried), pg_catalog.unnest(verdicts.retried_attempts), 'queued'
   union all
-  select pg_catalog.unnest(verdicts.dead), 'dead_letter';
+  select pg_catalog.unnest(verdicts.dead), pg_catalog.unnest(verdicts.dead_attempts), 'dead_letter';
 end;
 $$;
 
@@ -162,12 +173,20 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform soniq._check_leases(
-    job_ids => fail.job_ids, attempts => fail.attempts, others => coalesce(pg_catalog.cardinality(fail.errors), 0)
-  );
-  perform soniq._check_leases(
-    job_ids => fail.job_ids, attempts => fail.attempts, others => pg_catalog.cardinality(fail.reasons)
-  );
+  perform
+    soniq._check_leases(job_ids => fail.job_ids, attempts => fail.attempts),
+    soniq._check_beside_leases(
+      job_ids => fail.job_ids,
+      attempts => fail.attempts,
+      what => 'errors',
+      entries => coalesce(pg_catalog.cardinality(fail.errors), 0)
+    ),
+    soniq._check_beside_leases(
+      job_ids => fail.job_ids,
+      attempts => fail.attempts,
+      what => 'reasons',
+      entries => pg_catalog.cardinality(fail.reasons)
+    );
   perform soniq._check_failure(error => given.error, reason => given.reason)
   from rows from (
     pg_catalog.unnest(fail.errors),
@@ -176,11 +195,15 @@ begin
 
   return (
     select coalesce(pg_catalog.array_agg(ended.status order by given.position), '{}')
-    from pg_catalog.unnest(fail.job_ids) with ordinality as given (job_id, position)
+    from rows from (
+      pg_catalog.unnest(fail.job_ids),
+      pg_catalog.unnest(fail.attempts)
+    ) with ordinality as given (job_id, attempt, position)
     left join soniq._fail_leases(
       job_ids => fail.job_ids, attempts => fail.attempts, errors => fail.errors, reasons => fail.reasons
     ) as ended
       on ended.job_id = given.job_id
+      and ended.attempt = given.attempt
   );
 end;
 $$;

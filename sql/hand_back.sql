@@ -34,13 +34,18 @@ as $$
     pg_catalog.unnest(_put_back.run_ats),
     pg_catalog.unnest(_put_back.failures)
   ) as back (job_id, run_at, failure)
-  where job.id = back.job_id;
+  where job.id = any (_put_back.job_ids)
+    and job.id = back.job_id;
 $$;
 
 create or replace function soniq._requeue(job_ids bigint[], run_ats timestamptz[], failures jsonb[])
 returns void
 language plpgsql
 volatile
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
   as_of constant timestamptz := soniq.clock();
@@ -88,15 +93,20 @@ failures: the entry for its errors; NULL where the attempt is not spent, which r
 
 create or replace function soniq._hand_back(job_ids bigint[], run_at timestamptz)
 returns void
-language sql
+language plpgsql
 volatile
 as $$
-  select soniq._requeue(
-    job_ids => _hand_back.job_ids,
-    run_ats => pg_catalog.array_fill(_hand_back.run_at, array[pg_catalog.cardinality(_hand_back.job_ids)]),
-    failures => pg_catalog.array_fill(null::jsonb, array[pg_catalog.cardinality(_hand_back.job_ids)])
-  )
-  where pg_catalog.cardinality(_hand_back.job_ids) > 0;
+declare
+  jobs constant integer := pg_catalog.cardinality(job_ids);
+begin
+  if jobs > 0 then
+    perform soniq._requeue(
+      job_ids => _hand_back.job_ids,
+      run_ats => pg_catalog.array_fill(_hand_back.run_at, array[jobs]),
+      failures => pg_catalog.array_fill(null::jsonb, array[jobs])
+    );
+  end if;
+end;
 $$;
 
 comment on function soniq._hand_back(bigint[], timestamptz) is
@@ -115,7 +125,7 @@ begin
   from soniq.jobs as job
   where job.id = _lock_lease.job_id
     and job.attempt = _lock_lease.attempt
-    and job.status = 'processing'
+    and job.runner_id is not null
   for update;
   return found;
 end;
@@ -134,7 +144,7 @@ as $$
 begin
   perform
     soniq._check_given(code => 'SQ006', what => 'delay', value => snooze.delay::text),
-    soniq._check_delay(what => 'delay', delay => snooze.delay);
+    soniq._check_delay(code => 'SQ006', what => 'delay', delay => snooze.delay);
   if not soniq._lock_lease(job_id => snooze.job_id, attempt => snooze.attempt) then
     return false;
   end if;

@@ -86,12 +86,12 @@ as $$
   select
     case coalesce(type.backoff, case when pg_catalog.cardinality(type.retry_delays) > 0 then 'fixed' end, settings.default_backoff)
       when 'fixed' then policy.delays[least(_retry_delay.failures, pg_catalog.cardinality(policy.delays))]
-      -- The exponent stops where the longest interval would overflow. The jitter keeps jobs that
-      -- failed together from coming back together.
-      else least(
-          policy.delays[1] * pg_catalog.power(2, least(_retry_delay.failures - 1, 30)),
-          coalesce(type.max_retry_delay, settings.default_max_retry_delay)
-        ) * (0.5 + pg_catalog.random() / 2)
+      -- In seconds, as an interval that doubles 999 times would overflow. The jitter keeps jobs that failed
+      -- together from coming back together.
+      else interval '1 second' * (0.5 + pg_catalog.random() / 2) * least(
+          extract(epoch from policy.delays[1])::double precision * pg_catalog.power(2, _retry_delay.failures - 1),
+          extract(epoch from coalesce(type.max_retry_delay, settings.default_max_retry_delay))::double precision
+        )
     end
   from soniq.settings as settings
   left join soniq.job_types as type

@@ -36,6 +36,9 @@ begin
       'Give how long the runner may be silent before its jobs are taken back, as in ''5 minutes''.'
     );
   end if;
+  perform soniq._check_length(
+    code => 'SQ015', what => 'heartbeat_timeout', duration => register_runner.heartbeat_timeout
+  );
 
   insert into soniq.runners (
     host, pid, queues, concurrency, runner_version, heartbeat_timeout, registered_at, last_heartbeat_at
@@ -133,17 +136,16 @@ begin
     return false;
   end if;
 
-  perform soniq._hand_back(job_ids => leases.job_ids, run_at => null)
-  from (
-    select pg_catalog.array_agg(held.id) as job_ids
-    from (
+  perform soniq._hand_back(
+    job_ids => array(
       select job.id
       from soniq.jobs as job
       where job.status = 'processing'
         and job.runner_id = deregister_runner.runner_id
       for update
-    ) as held
-  ) as leases;
+    ),
+    run_at => null
+  );
   return true;
 end;
 $$;

@@ -71,7 +71,7 @@ begin
       pg_catalog.array_agg('runner_lost'::text) as reasons
     from stranded
   )
-  select pg_catalog.count(*)
+  select pg_catalog.count(*)::integer
   into taken
   from batch
   cross join lateral soniq._fail_leases(
@@ -101,15 +101,15 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  as_of constant timestamptz := soniq.clock();
+  grace constant interval := settings.lease_grace from soniq.settings as settings;
+  due_before constant timestamptz := soniq.clock() - grace;
   taken integer;
 begin
   with overdue as (
-    select job.id, job.attempt, job.deadline, settings.lease_grace
+    select job.id, job.attempt, job.deadline
     from soniq.jobs as job
-    cross join soniq.settings as settings
     where job.status = 'processing'
-      and job.deadline < as_of - settings.lease_grace
+      and job.deadline < due_before
     order by job.deadline
     limit _take_back_overdue_jobs.max_jobs
     for update of job skip locked
@@ -121,14 +121,14 @@ begin
       pg_catalog.array_agg(pg_catalog.jsonb_build_object(
         'type', 'LeaseExpired',
         'message', pg_catalog.format(
-          'its runner did not report it by its deadline %s, nor within %s after', overdue.deadline, overdue.lease_grace
+          'its runner did not report it by its deadline %s, nor within %s after', overdue.deadline, grace
         )
       )) as errors,
       pg_catalog.array_agg('timeout'::text) as reasons
     from overdue
     having pg_catalog.count(*) > 0
   )
-  select pg_catalog.count(*)
+  select pg_catalog.count(*)::integer
   into taken
   from batch
   cross join lateral soniq._fail_leases(

@@ -64,13 +64,19 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
 begin
-  perform soniq._check_queues(queues => wait_for_jobs.queues);
+  perform
+    soniq._check_queues(queues => wait_for_jobs.queues),
+    -- A lock that is taken twice has to be given back twice.
+    soniq.stop_waiting();
 
   -- Trying is enough: where an enqueue holds the lock for its instant, the next enqueue sees a lock too,
   -- and the caller, who claims again soon, tries again.
-  perform pg_catalog.pg_try_advisory_lock_shared(key.class, key.object)
-  from pg_catalog.unnest(coalesce(wait_for_jobs.queues, '{""}')) as wanted (queue)
-  cross join lateral soniq._waiting_key(queue => wanted.queue) as key;
+  perform pg_catalog.pg_try_advisory_lock_shared(sign.class, sign.object)
+  from (
+    select distinct key.class, key.object
+    from pg_catalog.unnest(coalesce(wait_for_jobs.queues, '{""}')) as wanted (queue)
+    cross join lateral soniq._waiting_key(queue => wanted.queue) as key
+  ) as sign;
 
   return (
     select min(next.scheduled_at) - as_of

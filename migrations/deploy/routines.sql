@@ -46,7 +46,7 @@ comment on function soniq.version() is
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -57,7 +57,7 @@ $$;
 create or replace function soniq._check_given(code text, what text, value text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -70,7 +70,7 @@ $$;
 create or replace function soniq._check_name(code text, what text, name text, longest integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -93,7 +93,7 @@ $$;
 create or replace function soniq._check_job_name(job_name text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -104,7 +104,7 @@ $$;
 create or replace function soniq._check_queue(queue text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -115,7 +115,7 @@ $$;
 create or replace function soniq._check_dedup_key(dedup_key text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -126,7 +126,7 @@ $$;
 create or replace function soniq._check_args(args jsonb, max_bytes integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 declare
@@ -154,7 +154,7 @@ $$;
 create or replace function soniq._check_priority(priority integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -168,31 +168,47 @@ begin
 end;
 $$;
 
-create or replace function soniq._check_delay(what text, delay interval)
+-- Beyond a century, adding to a time may leave the calendar.
+create or replace function soniq._check_length(code text, what text, duration interval)
 returns void
 language plpgsql
-immutable
+volatile
+parallel safe
+as $$
+begin
+  if duration > interval '100 years' then
+    perform soniq._refuse(code, pg_catalog.format('%s is too long: %s', what, duration), 'Give at most 100 years.');
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_delay(code text, what text, delay interval)
+returns void
+language plpgsql
+volatile
 parallel safe
 as $$
 begin
   if delay < interval '0' then
     perform soniq._refuse(
-      'SQ006',
+      code,
       pg_catalog.format('%s is negative: %s', what, delay),
       'Give an interval of 0 or more, as in ''5 minutes''.'
     );
   end if;
+
+  perform soniq._check_length(code => code, what => what, duration => delay);
 end;
 $$;
 
 create or replace function soniq._check_schedule(scheduled_at timestamptz, delay interval)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
-  perform soniq._check_delay(what => 'delay', delay => delay);
+  perform soniq._check_delay(code => 'SQ006', what => 'delay', delay => delay);
 
   if scheduled_at is not null and delay is not null then
     perform soniq._refuse(
@@ -213,7 +229,7 @@ $$;
 create or replace function soniq._check_max_attempts(max_attempts integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -230,7 +246,7 @@ $$;
 create or replace function soniq._check_timeout(timeout interval)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -241,6 +257,8 @@ begin
       'Give an interval such as ''30 seconds''; 0 is no limit.'
     );
   end if;
+
+  perform soniq._check_length(code => 'SQ008', what => 'timeout', duration => timeout);
 end;
 $$;
 
@@ -251,7 +269,7 @@ create or replace function soniq._check_retry_policy(
 )
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -273,20 +291,22 @@ begin
       pg_catalog.format('backoff is exponential and retry_delays is a list: %L', retry_delays),
       'Give exponential backoff one delay to double, or use backoff ''fixed'' with the list.'
     );
-  elsif max_retry_delay < interval '0' then
-    perform soniq._refuse(
-      'SQ010',
-      pg_catalog.format('max_retry_delay is negative: %s', max_retry_delay),
-      'Give an interval of 0 or more, as in ''1 hour''.'
-    );
   end if;
+
+  perform
+    soniq._check_length(code => 'SQ010', what => 'retry_delays', duration => longest.delay),
+    soniq._check_delay(code => 'SQ010', what => 'max_retry_delay', delay => max_retry_delay)
+  from (
+    select max(each.delay) as delay
+    from pg_catalog.unnest(retry_delays) as each (delay)
+  ) as longest;
 end;
 $$;
 
 create or replace function soniq._check_queues(queues text[])
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 declare
@@ -307,7 +327,7 @@ $$;
 create or replace function soniq._check_lease(job_id bigint, attempt integer)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -321,27 +341,51 @@ begin
 end;
 $$;
 
-create or replace function soniq._check_leases(job_ids bigint[], attempts integer[], others integer default null)
+create or replace function soniq._check_leases(job_ids bigint[], attempts integer[])
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
+declare
+  dimensions constant integer := greatest(pg_catalog.array_ndims(job_ids), pg_catalog.array_ndims(attempts));
 begin
-  if pg_catalog.array_position(job_ids, null) is not null
+  if dimensions > 1 then
+    perform soniq._refuse(
+      'SQ012', pg_catalog.format('the arrays have %s dimensions', dimensions), 'Give one-dimensional arrays.'
+    );
+  elsif pg_catalog.array_position(job_ids, null) is not null
     or pg_catalog.array_position(attempts, null) is not null
     or job_ids is null
     or attempts is null
   then
     perform soniq._refuse('SQ016', 'a lease in the batch is NULL', 'Give job_ids and attempts as claim() answered them.');
-  elsif pg_catalog.cardinality(job_ids) <> pg_catalog.cardinality(attempts)
-    or pg_catalog.cardinality(job_ids) <> others
-  then
+  elsif pg_catalog.cardinality(job_ids) <> pg_catalog.cardinality(attempts) then
     perform soniq._refuse(
       'SQ012',
       pg_catalog.format(
-        'the arrays differ in length: %s job_ids, %s attempts, %s more',
-        pg_catalog.cardinality(job_ids), pg_catalog.cardinality(attempts), coalesce(others::text, 'no')
+        'the arrays differ in length: %s job_ids, %s attempts',
+        pg_catalog.cardinality(job_ids), pg_catalog.cardinality(attempts)
+      ),
+      'Give one entry a job in each array.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_beside_leases(job_ids bigint[], attempts integer[], what text, entries integer)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if entries <> pg_catalog.cardinality(job_ids) then
+    perform soniq._refuse(
+      'SQ012',
+      pg_catalog.format(
+        'the arrays differ in length: %s job_ids, %s attempts, %s %s',
+        pg_catalog.cardinality(job_ids), pg_catalog.cardinality(attempts), entries, what
       ),
       'Give one entry a job in each array.'
     );
@@ -352,7 +396,7 @@ $$;
 create or replace function soniq._check_failure(error jsonb, reason text)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -375,7 +419,7 @@ $$;
 create or replace function soniq._check_selection(ids bigint[], job_name text, queue text, everything boolean)
 returns void
 language plpgsql
-immutable
+volatile
 parallel safe
 as $$
 begin
@@ -461,13 +505,19 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
 begin
-  perform soniq._check_queues(queues => wait_for_jobs.queues);
+  perform
+    soniq._check_queues(queues => wait_for_jobs.queues),
+    -- A lock that is taken twice has to be given back twice.
+    soniq.stop_waiting();
 
   -- Trying is enough: where an enqueue holds the lock for its instant, the next enqueue sees a lock too,
   -- and the caller, who claims again soon, tries again.
-  perform pg_catalog.pg_try_advisory_lock_shared(key.class, key.object)
-  from pg_catalog.unnest(coalesce(wait_for_jobs.queues, '{""}')) as wanted (queue)
-  cross join lateral soniq._waiting_key(queue => wanted.queue) as key;
+  perform pg_catalog.pg_try_advisory_lock_shared(sign.class, sign.object)
+  from (
+    select distinct key.class, key.object
+    from pg_catalog.unnest(coalesce(wait_for_jobs.queues, '{""}')) as wanted (queue)
+    cross join lateral soniq._waiting_key(queue => wanted.queue) as key
+  ) as sign;
 
   return (
     select min(next.scheduled_at) - as_of
@@ -791,12 +841,12 @@ as $$
   select
     case coalesce(type.backoff, case when pg_catalog.cardinality(type.retry_delays) > 0 then 'fixed' end, settings.default_backoff)
       when 'fixed' then policy.delays[least(_retry_delay.failures, pg_catalog.cardinality(policy.delays))]
-      -- The exponent stops where the longest interval would overflow. The jitter keeps jobs that
-      -- failed together from coming back together.
-      else least(
-          policy.delays[1] * pg_catalog.power(2, least(_retry_delay.failures - 1, 30)),
-          coalesce(type.max_retry_delay, settings.default_max_retry_delay)
-        ) * (0.5 + pg_catalog.random() / 2)
+      -- In seconds, as an interval that doubles 999 times would overflow. The jitter keeps jobs that failed
+      -- together from coming back together.
+      else interval '1 second' * (0.5 + pg_catalog.random() / 2) * least(
+          extract(epoch from policy.delays[1])::double precision * pg_catalog.power(2, _retry_delay.failures - 1),
+          extract(epoch from coalesce(type.max_retry_delay, settings.default_max_retry_delay))::double precision
+        )
     end
   from soniq.settings as settings
   left join soniq.job_types as type
@@ -946,7 +996,7 @@ begin
 
   select
     coalesce(_job_options.queue, type.queue, settings.default_queue),
-    coalesce(_job_options.priority, type.priority, waiting.priority, settings.default_priority),
+    coalesce(_job_options.priority::smallint, type.priority, waiting.priority, settings.default_priority),
     coalesce(_job_options.scheduled_at, as_of + _job_options.delay, as_of),
     coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
     coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
@@ -1111,14 +1161,8 @@ Parameters and errors as in enqueue().';
 -- sort the whole backlog for each batch; so the ids come from a subquery with a limit, in index order, and what would
 -- leave the index is switched off.
 
-create or replace function soniq._lease_from_lane(
-  lane_id integer,
-  share integer,
-  runner_id bigint,
-  skip_jobs text[],
-  as_of timestamptz
-)
-returns setof soniq.jobs
+create or replace function soniq._pick_from_lane(lane_id integer, share integer, skip_jobs text[], as_of timestamptz)
+returns bigint[]
 language plpgsql
 volatile
 set enable_seqscan = off
@@ -1136,7 +1180,7 @@ begin
   select *
   into lane
   from soniq.lanes as known
-  where known.lane_id = _lease_from_lane.lane_id;
+  where known.lane_id = _pick_from_lane.lane_id;
   select *
   into start
   from soniq._scan_start(lane_id => lane.lane_id);
@@ -1147,39 +1191,81 @@ begin
     where job.status = 'queued'
       and job.queue = lane.queue
       and job.priority = lane.priority
-      and job.scheduled_at <= _lease_from_lane.as_of
+      and job.scheduled_at <= _pick_from_lane.as_of
       and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
-      and (_lease_from_lane.skip_jobs is null or job.job_name <> all (_lease_from_lane.skip_jobs))
+      and (_pick_from_lane.skip_jobs is null or job.job_name <> all (_pick_from_lane.skip_jobs))
     order by job.scheduled_at, job.id
-    limit _lease_from_lane.share
+    limit _pick_from_lane.share
     for update skip locked
   );
 
   -- What was skipped on purpose lies below the last key and must be found again.
-  if _lease_from_lane.skip_jobs is null then
+  if _pick_from_lane.skip_jobs is null then
     perform soniq._remember_scan(
       lane_id => lane.lane_id,
       started_at => started_at,
       whole => start.job_id = 0,
-      full_share => pg_catalog.cardinality(picked) = _lease_from_lane.share,
+      full_share => pg_catalog.cardinality(picked) = _pick_from_lane.share,
       picked => picked
     );
   end if;
+  return picked;
+end;
+$$;
 
+comment on function soniq._pick_from_lane(integer, integer, text[], timestamptz) is
+'Locks up to share ready jobs of one lane, the oldest that nobody else has locked, and answers with their ids.';
+
+create or replace function soniq._pick(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
+returns bigint[]
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  picked bigint[] := array[]::bigint[];
+  part record;
+begin
+  for part in
+    select *
+    from soniq._lane_shares(
+      lane_ids => _pick.lane_ids, max_jobs => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+    )
+  loop
+    picked := picked || soniq._pick_from_lane(
+      lane_id => part.lane_id, share => part.share, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+    );
+  end loop;
+  return picked;
+end;
+$$;
+
+comment on function soniq._pick(integer[], integer, text[], timestamptz) is
+'Locks up to max_jobs ready jobs of lanes of one priority and answers with their ids.';
+
+create or replace function soniq._lease(job_ids bigint[], runner_id bigint, as_of timestamptz)
+returns setof soniq.jobs
+language plpgsql
+volatile
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+begin
   return query
   update soniq.jobs as job
   set status = 'processing',
     attempt = job.attempt + 1,
-    runner_id = _lease_from_lane.runner_id,
-    claimed_at = _lease_from_lane.as_of,
-    deadline = case when job.timeout > interval '0' then _lease_from_lane.as_of + job.timeout end
-  where job.id = any (picked)
+    runner_id = _lease.runner_id,
+    claimed_at = _lease.as_of,
+    deadline = case when job.timeout > interval '0' then _lease.as_of + job.timeout end
+  where job.id = any (_lease.job_ids)
   returning job.*;
 end;
 $$;
 
-comment on function soniq._lease_from_lane(integer, integer, bigint, text[], timestamptz) is
-'Leases up to share ready jobs of one lane to a runner.';
+comment on function soniq._lease(bigint[], bigint, timestamptz) is
+'Gives a runner the lease of jobs that the caller has locked.';
 
 create or replace view soniq.claimed_job as
 select
@@ -1216,10 +1302,8 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
   wanted integer := max_jobs;
-  wanted_before integer;
-  got integer;
+  picked bigint[];
   level record;
-  lane record;
 begin
   perform soniq._check_queues(queues => claim.queues);
   if max_jobs is null or max_jobs not between 1 and 10000 then
@@ -1249,29 +1333,17 @@ begin
   loop
     -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
     loop
-      wanted_before := wanted;
-      for lane in
-        select *
-        from soniq._lane_shares(
-          lane_ids => level.lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
-        )
-      loop
-        return query
-        select
-          job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
-          job.claimed_at, job.timeout, job.deadline
-        from soniq._lease_from_lane(
-          lane_id => lane.lane_id,
-          share => lane.share,
-          runner_id => claim.runner_id,
-          skip_jobs => claim.skip_jobs,
-          as_of => as_of
-        ) as job
-        order by job.scheduled_at, job.id;
-        get diagnostics got = row_count;
-        wanted := wanted - got;
-      end loop;
-      exit when wanted = 0 or wanted = wanted_before or pg_catalog.cardinality(level.lane_ids) = 1;
+      picked := soniq._pick(
+        lane_ids => level.lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
+      );
+      return query
+      select
+        job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
+        job.claimed_at, job.timeout, job.deadline
+      from soniq._lease(job_ids => picked, runner_id => claim.runner_id, as_of => as_of) as job
+      order by job.scheduled_at, job.id;
+      wanted := wanted - pg_catalog.cardinality(picked);
+      exit when wanted = 0 or pg_catalog.cardinality(picked) = 0 or pg_catalog.cardinality(level.lane_ids) = 1;
     end loop;
     exit when wanted = 0;
   end loop;
@@ -1291,6 +1363,11 @@ A claim may be committed asynchronously (set local synchronous_commit = off): lo
 Errors: SQ002 queues, SQ011 runner not registered or declared dead, SQ012 max_jobs.';
 
 -- Jobs that are done. A completion moves the job to finished_jobs in one statement, if the lease still holds.
+--
+-- Here as wherever leases come in arrays (fail.sql, hand_back.sql), the planner must look the jobs up by their keys, also
+-- where its statistics are from when the table was empty: so the keys are given as an array besides the join, which
+-- has to be a hash join, and the lease's status is told by runner_id, since a condition on the status would offer
+-- the index of all leases.
 
 create or replace function soniq.complete(job_ids bigint[], attempts integer[], results jsonb[] default null)
 returns boolean[]
@@ -1299,6 +1376,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -1306,9 +1385,14 @@ declare
   as_of constant timestamptz := soniq.clock();
   completed boolean[];
 begin
-  perform soniq._check_leases(
-    job_ids => complete.job_ids, attempts => complete.attempts, others => pg_catalog.cardinality(complete.results)
-  );
+  perform
+    soniq._check_leases(job_ids => complete.job_ids, attempts => complete.attempts),
+    soniq._check_beside_leases(
+      job_ids => complete.job_ids,
+      attempts => complete.attempts,
+      what => 'results',
+      entries => pg_catalog.cardinality(complete.results)
+    );
 
   with lease as (
     select *
@@ -1321,9 +1405,10 @@ begin
   ended as (
     delete from soniq.jobs as job
     using lease
-    where job.id = lease.job_id
+    where job.id = any (complete.job_ids)
+      and job.id = lease.job_id
       and job.attempt = lease.attempt
-      and job.status = 'processing'
+      and job.runner_id is not null
     returning job.*, lease.result, lease.position
   ),
   kept as (
@@ -1411,13 +1496,18 @@ as $$
     pg_catalog.unnest(_put_back.run_ats),
     pg_catalog.unnest(_put_back.failures)
   ) as back (job_id, run_at, failure)
-  where job.id = back.job_id;
+  where job.id = any (_put_back.job_ids)
+    and job.id = back.job_id;
 $$;
 
 create or replace function soniq._requeue(job_ids bigint[], run_ats timestamptz[], failures jsonb[])
 returns void
 language plpgsql
 volatile
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
   as_of constant timestamptz := soniq.clock();
@@ -1465,15 +1555,20 @@ failures: the entry for its errors; NULL where the attempt is not spent, which r
 
 create or replace function soniq._hand_back(job_ids bigint[], run_at timestamptz)
 returns void
-language sql
+language plpgsql
 volatile
 as $$
-  select soniq._requeue(
-    job_ids => _hand_back.job_ids,
-    run_ats => pg_catalog.array_fill(_hand_back.run_at, array[pg_catalog.cardinality(_hand_back.job_ids)]),
-    failures => pg_catalog.array_fill(null::jsonb, array[pg_catalog.cardinality(_hand_back.job_ids)])
-  )
-  where pg_catalog.cardinality(_hand_back.job_ids) > 0;
+declare
+  jobs constant integer := pg_catalog.cardinality(job_ids);
+begin
+  if jobs > 0 then
+    perform soniq._requeue(
+      job_ids => _hand_back.job_ids,
+      run_ats => pg_catalog.array_fill(_hand_back.run_at, array[jobs]),
+      failures => pg_catalog.array_fill(null::jsonb, array[jobs])
+    );
+  end if;
+end;
 $$;
 
 comment on function soniq._hand_back(bigint[], timestamptz) is
@@ -1492,7 +1587,7 @@ begin
   from soniq.jobs as job
   where job.id = _lock_lease.job_id
     and job.attempt = _lock_lease.attempt
-    and job.status = 'processing'
+    and job.runner_id is not null
   for update;
   return found;
 end;
@@ -1511,7 +1606,7 @@ as $$
 begin
   perform
     soniq._check_given(code => 'SQ006', what => 'delay', value => snooze.delay::text),
-    soniq._check_delay(what => 'delay', delay => snooze.delay);
+    soniq._check_delay(code => 'SQ006', what => 'delay', delay => snooze.delay);
   if not soniq._lock_lease(job_id => snooze.job_id, attempt => snooze.attempt) then
     return false;
   end if;
@@ -1616,7 +1711,8 @@ as $$
       pg_catalog.unnest(_bury.reasons),
       pg_catalog.unnest(_bury.failures)
     ) as given (job_id, reason, failure)
-    where job.id = given.job_id
+    where job.id = any (_bury.job_ids)
+      and job.id = given.job_id
     returning job.*, given.reason, given.failure
   )
   insert into soniq.dead_letter_jobs (
@@ -1639,10 +1735,12 @@ create or replace function soniq._fail_leases(
   errors jsonb[],
   reasons text[]
 )
-returns table (job_id bigint, status text)
+returns table (job_id bigint, attempt integer, status text)
 language plpgsql
 volatile
 set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -1650,24 +1748,30 @@ declare
   as_of constant timestamptz := soniq.clock();
   verdicts record;
 begin
-  with lease as (
-    select job, given.error, given.reason
+  with given as (
+    select distinct on (report.job_id, report.attempt) *
     from rows from (
       pg_catalog.unnest(_fail_leases.job_ids),
       pg_catalog.unnest(_fail_leases.attempts),
       pg_catalog.unnest(_fail_leases.errors),
       pg_catalog.unnest(_fail_leases.reasons)
-    ) as given (job_id, attempt, error, reason)
+    ) as report (job_id, attempt, error, reason)
+  ),
+  lease as (
+    select job, given.error, given.reason
+    from given
     join soniq.jobs as job
       on job.id = given.job_id
       and job.attempt = given.attempt
-      and job.status = 'processing'
+    where job.id = any (_fail_leases.job_ids)
+      and job.runner_id is not null
     order by job.id
     for update of job
   ),
   verdict as (
     select
       (lease.job).id as job_id,
+      (lease.job).attempt,
       soniq._cause_of_death(job => lease.job, reason => lease.reason) as cause,
       soniq._next_run_at(job => lease.job, reason => lease.reason, as_of => as_of) as run_at,
       soniq._attempt_record(job => lease.job, error => lease.error, reason => lease.reason, as_of => as_of) as failure
@@ -1675,9 +1779,11 @@ begin
   )
   select
     pg_catalog.array_agg(verdict.job_id) filter (where verdict.cause is null) as retried,
+    pg_catalog.array_agg(verdict.attempt) filter (where verdict.cause is null) as retried_attempts,
     pg_catalog.array_agg(verdict.run_at) filter (where verdict.cause is null) as run_ats,
     pg_catalog.array_agg(verdict.failure) filter (where verdict.cause is null) as retried_failures,
     pg_catalog.array_agg(verdict.job_id) filter (where verdict.cause is not null) as dead,
+    pg_catalog.array_agg(verdict.attempt) filter (where verdict.cause is not null) as dead_attempts,
     pg_catalog.array_agg(verdict.cause) filter (where verdict.cause is not null) as causes,
     pg_catalog.array_agg(verdict.failure) filter (where verdict.cause is not null) as dead_failures
   into verdicts
@@ -1695,9 +1801,9 @@ begin
   end if;
 
   return query
-  select pg_catalog.unnest(verdicts.retried), 'queued'
+  select pg_catalog.unnest(verdicts.retried), pg_catalog.unnest(verdicts.retried_attempts), 'queued'
   union all
-  select pg_catalog.unnest(verdicts.dead), 'dead_letter';
+  select pg_catalog.unnest(verdicts.dead), pg_catalog.unnest(verdicts.dead_attempts), 'dead_letter';
 end;
 $$;
 
@@ -1712,12 +1818,20 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform soniq._check_leases(
-    job_ids => fail.job_ids, attempts => fail.attempts, others => coalesce(pg_catalog.cardinality(fail.errors), 0)
-  );
-  perform soniq._check_leases(
-    job_ids => fail.job_ids, attempts => fail.attempts, others => pg_catalog.cardinality(fail.reasons)
-  );
+  perform
+    soniq._check_leases(job_ids => fail.job_ids, attempts => fail.attempts),
+    soniq._check_beside_leases(
+      job_ids => fail.job_ids,
+      attempts => fail.attempts,
+      what => 'errors',
+      entries => coalesce(pg_catalog.cardinality(fail.errors), 0)
+    ),
+    soniq._check_beside_leases(
+      job_ids => fail.job_ids,
+      attempts => fail.attempts,
+      what => 'reasons',
+      entries => pg_catalog.cardinality(fail.reasons)
+    );
   perform soniq._check_failure(error => given.error, reason => given.reason)
   from rows from (
     pg_catalog.unnest(fail.errors),
@@ -1726,11 +1840,15 @@ begin
 
   return (
     select coalesce(pg_catalog.array_agg(ended.status order by given.position), '{}')
-    from pg_catalog.unnest(fail.job_ids) with ordinality as given (job_id, position)
+    from rows from (
+      pg_catalog.unnest(fail.job_ids),
+      pg_catalog.unnest(fail.attempts)
+    ) with ordinality as given (job_id, attempt, position)
     left join soniq._fail_leases(
       job_ids => fail.job_ids, attempts => fail.attempts, errors => fail.errors, reasons => fail.reasons
     ) as ended
       on ended.job_id = given.job_id
+      and ended.attempt = given.attempt
   );
 end;
 $$;
@@ -1875,7 +1993,7 @@ begin
   with ended as (
     delete from soniq.jobs as job
     where job.id = cancel.job_id
-      and job.status = 'queued'
+      and job.runner_id is null -- queued; for why it is told by runner_id, see complete.sql
     returning job.*
   )
   insert into soniq.finished_jobs (
@@ -1888,7 +2006,7 @@ begin
   from ended;
 
   return (
-    select job.status
+    select job.status::text
     from soniq.get_job(job_id => cancel.job_id) as job
   );
 end;
@@ -1935,6 +2053,9 @@ begin
       'Give how long the runner may be silent before its jobs are taken back, as in ''5 minutes''.'
     );
   end if;
+  perform soniq._check_length(
+    code => 'SQ015', what => 'heartbeat_timeout', duration => register_runner.heartbeat_timeout
+  );
 
   insert into soniq.runners (
     host, pid, queues, concurrency, runner_version, heartbeat_timeout, registered_at, last_heartbeat_at
@@ -2032,17 +2153,16 @@ begin
     return false;
   end if;
 
-  perform soniq._hand_back(job_ids => leases.job_ids, run_at => null)
-  from (
-    select pg_catalog.array_agg(held.id) as job_ids
-    from (
+  perform soniq._hand_back(
+    job_ids => array(
       select job.id
       from soniq.jobs as job
       where job.status = 'processing'
         and job.runner_id = deregister_runner.runner_id
       for update
-    ) as held
-  ) as leases;
+    ),
+    run_at => null
+  );
   return true;
 end;
 $$;
@@ -2188,7 +2308,7 @@ begin
     delete from soniq.dead_letter_jobs as letter
     using chosen
     where letter.id = chosen.id
-      and not delete_dead_letters.dry_run
+      and delete_dead_letters.dry_run is not true
   )
   select pg_catalog.count(*)
   into deleted
@@ -2218,7 +2338,7 @@ declare
 begin
   perform
     soniq._check_given(code => 'SQ006', what => 'older_than', value => prune_dead_letters.older_than::text),
-    soniq._check_delay(what => 'older_than', delay => prune_dead_letters.older_than);
+    soniq._check_delay(code => 'SQ006', what => 'older_than', delay => prune_dead_letters.older_than);
 
   with chosen as (
     select letter.id
@@ -2229,7 +2349,7 @@ begin
     delete from soniq.dead_letter_jobs as letter
     using chosen
     where letter.id = chosen.id
-      and not prune_dead_letters.dry_run
+      and prune_dead_letters.dry_run is not true
   )
   select pg_catalog.count(*)
   into pruned
@@ -2318,7 +2438,7 @@ begin
       pg_catalog.array_agg('runner_lost'::text) as reasons
     from stranded
   )
-  select pg_catalog.count(*)
+  select pg_catalog.count(*)::integer
   into taken
   from batch
   cross join lateral soniq._fail_leases(
@@ -2348,15 +2468,15 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  as_of constant timestamptz := soniq.clock();
+  grace constant interval := settings.lease_grace from soniq.settings as settings;
+  due_before constant timestamptz := soniq.clock() - grace;
   taken integer;
 begin
   with overdue as (
-    select job.id, job.attempt, job.deadline, settings.lease_grace
+    select job.id, job.attempt, job.deadline
     from soniq.jobs as job
-    cross join soniq.settings as settings
     where job.status = 'processing'
-      and job.deadline < as_of - settings.lease_grace
+      and job.deadline < due_before
     order by job.deadline
     limit _take_back_overdue_jobs.max_jobs
     for update of job skip locked
@@ -2368,14 +2488,14 @@ begin
       pg_catalog.array_agg(pg_catalog.jsonb_build_object(
         'type', 'LeaseExpired',
         'message', pg_catalog.format(
-          'its runner did not report it by its deadline %s, nor within %s after', overdue.deadline, overdue.lease_grace
+          'its runner did not report it by its deadline %s, nor within %s after', overdue.deadline, grace
         )
       )) as errors,
       pg_catalog.array_agg('timeout'::text) as reasons
     from overdue
     having pg_catalog.count(*) > 0
   )
-  select pg_catalog.count(*)
+  select pg_catalog.count(*)::integer
   into taken
   from batch
   cross join lateral soniq._fail_leases(

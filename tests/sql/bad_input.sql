@@ -205,7 +205,7 @@ join (values
   ),
   (
     'retry policy', 'max_retry_delay => ''-1 second''', 'SQ010',
-    'max_retry_delay is negative: -00:00:01', 'Give an interval of 0 or more, as in ''1 hour''.'
+    'max_retry_delay is negative: -00:00:01', 'Give an interval of 0 or more, as in ''5 minutes''.'
   ),
   (
     'retry policy', 'max_retry_delay => ''300000 years''', 'SQ010',
