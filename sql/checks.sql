@@ -20,6 +20,19 @@ begin
 end;
 $$;
 
+create or replace function soniq._refuse_runner(runner_id bigint)
+returns void
+language sql
+volatile
+parallel safe
+as $$
+  select soniq._refuse(
+    'SQ011',
+    pg_catalog.format('runner %s is not registered', coalesce(_refuse_runner.runner_id::text, 'NULL')),
+    'Call soniq.register_runner() and claim with the id it answers; a runner declared dead has to do so anew.'
+  );
+$$;
+
 create or replace function soniq._check_given(code text, what text, value text)
 returns void
 language plpgsql

@@ -165,11 +165,7 @@ begin
     and runner.lost_at is null
   for key share;
   if not found then
-    perform soniq._refuse(
-      'SQ011',
-      pg_catalog.format('runner %s is not registered', coalesce(claim.runner_id::text, 'NULL')),
-      'Call soniq.register_runner() and claim with the id it answers; a runner declared dead has to do so anew.'
-    );
+    perform soniq._refuse_runner(runner_id => claim.runner_id);
   end if;
 
   for level in

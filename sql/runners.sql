@@ -119,14 +119,96 @@ lost_jobs: those of its leases that are no longer its own; what it still does fo
 
 Errors: SQ012 arrays of different length, SQ016 a NULL among the leases.';
 
+create or replace function soniq._hand_back_all(runner_id bigint)
+returns void
+language sql
+volatile
+set enable_seqscan = off
+as $$
+  select soniq._hand_back(
+    job_ids => array(
+      select job.id
+      from soniq.jobs as job
+      where job.status = 'processing'
+        and job.runner_id = _hand_back_all.runner_id
+      for update
+    ),
+    run_at => null
+  );
+$$;
+
+comment on function soniq._hand_back_all(bigint) is
+'Puts back whatever a runner holds, without spending an attempt.';
+
+create or replace function soniq.resume_runner(
+  runner_id bigint,
+  job_ids bigint[] default '{}',
+  attempts integer[] default '{}'
+)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  new_id bigint;
+begin
+  perform soniq._check_leases(job_ids => resume_runner.job_ids, attempts => resume_runner.attempts);
+
+  -- Deleting waits for a claim that the broken connection had under way. One that comes later finds no such runner.
+  with former as (
+    delete from soniq.runners as runner
+    where runner.runner_id = resume_runner.runner_id
+      and runner.lost_at is null
+    returning runner.*
+  )
+  insert into soniq.runners (
+    host, pid, queues, concurrency, runner_version, heartbeat_timeout, registered_at, last_heartbeat_at
+  )
+  select
+    former.host, former.pid, former.queues, former.concurrency, former.runner_version, former.heartbeat_timeout,
+    former.registered_at, soniq.clock()
+  from former
+  returning soniq.runners.runner_id into new_id;
+  if not found then
+    perform soniq._refuse_runner(runner_id => resume_runner.runner_id);
+  end if;
+
+  update soniq.jobs as job
+  set runner_id = new_id
+  from rows from (
+    pg_catalog.unnest(resume_runner.job_ids),
+    pg_catalog.unnest(resume_runner.attempts)
+  ) as lease (job_id, attempt)
+  where job.id = any (resume_runner.job_ids)
+    and job.id = lease.job_id
+    and job.attempt = lease.attempt
+    and job.runner_id = resume_runner.runner_id;
+
+  perform soniq._hand_back_all(runner_id => resume_runner.runner_id);
+  return new_id;
+end;
+$$;
+
+comment on function soniq.resume_runner(bigint, bigint[], integer[]) is
+'For a runner whose connection broke: it cannot know whether its last claim was granted. Answers with a new runner_id, to which the leases that it names move; any other job it holds goes back to the queue, without spending an attempt, and nothing can be claimed under the former id any more.
+
+job_ids, attempts: the leases that the runner knows of, also those it has still to report.
+
+Errors: SQ011 the runner was declared dead meanwhile, SQ012 arrays of different length, SQ016 a NULL among the leases.';
+
 create or replace function soniq.deregister_runner(runner_id bigint)
 returns boolean
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set jit = off
 as $$
 #variable_conflict use_column
 begin
@@ -136,16 +218,7 @@ begin
     return false;
   end if;
 
-  perform soniq._hand_back(
-    job_ids => array(
-      select job.id
-      from soniq.jobs as job
-      where job.status = 'processing'
-        and job.runner_id = deregister_runner.runner_id
-      for update
-    ),
-    run_at => null
-  );
+  perform soniq._hand_back_all(runner_id => deregister_runner.runner_id);
   return true;
 end;
 $$;

@@ -319,6 +319,25 @@ from (values
     'Call soniq.register_runner() and claim with the id it answers; a runner declared dead has to do so anew.'
   ),
 
+  (
+    'resume_runner(-1)', 'SQ011',
+    'runner -1 is not registered',
+    'Call soniq.register_runner() and claim with the id it answers; a runner declared dead has to do so anew.'
+  ),
+  (
+    'resume_runner(null)', 'SQ011',
+    'runner NULL is not registered',
+    'Call soniq.register_runner() and claim with the id it answers; a runner declared dead has to do so anew.'
+  ),
+  (
+    'resume_runner({runner}, array[null]::bigint[], array[1])', 'SQ016',
+    'a lease in the batch is NULL', 'Give job_ids and attempts as claim() answered them.'
+  ),
+  (
+    'resume_runner({runner}, array[1], array[1, 2])', 'SQ012',
+    'the arrays differ in length: 1 job_ids, 2 attempts', 'Give one entry a job in each array.'
+  ),
+
   ('wait_for_jobs(''{}'')', 'SQ002', 'queues is an empty list', 'Name the queues to serve, or give NULL for all.'),
 
   (

@@ -20,8 +20,8 @@ select set_eq(
   array[
     'cancel', 'claim', 'clock', 'complete', 'configure_queue', 'delete_dead_letters', 'deregister_runner', 'enqueue',
     'enqueue_many', 'fail', 'get_job', 'heartbeat', 'pause_queue', 'prune_dead_letters', 'register_job_type',
-    'register_runner', 'release', 'replay_dead_letters', 'resume_queue', 'snooze', 'stop_waiting', 'tick', 'version',
-    'wait_for_jobs'
+    'register_runner', 'release', 'replay_dead_letters', 'resume_queue', 'resume_runner', 'snooze', 'stop_waiting', 'tick',
+    'version', 'wait_for_jobs'
   ],
   'these functions are the interface, and no others'
 );

@@ -104,6 +104,11 @@ begin
       perform soniq.tick();
     when 'heartbeat' then
       perform soniq.heartbeat(pg_temp.random_runner());
+    when 'resume_runner' then
+      perform soniq.resume_runner(
+        pg_temp.random_runner(), array_remove(array[processing.job_id], null),
+        array_remove(array[processing.attempt], null)
+      );
     when 'deregister_runner' then
       perform soniq.deregister_runner(pg_temp.random_runner());
     when 'replay_dead_letters' then
@@ -128,8 +133,8 @@ begin
   for step in 1..walk.length loop
     call := pg_temp.random_of(
       'enqueue', 'enqueue', 'enqueue', 'claim', 'claim', 'complete', 'fail', 'fail', 'snooze', 'release', 'cancel',
-      'tick', 'tick', 'heartbeat', 'deregister_runner', 'replay_dead_letters', 'pause_queue', 'resume_queue',
-      'resume_queue', 'wait'
+      'tick', 'tick', 'heartbeat', 'resume_runner', 'deregister_runner', 'replay_dead_letters', 'pause_queue',
+      'resume_queue', 'resume_queue', 'wait'
     );
     insert into steps
     select step, call, soniq.clock(), array(select known.queue from soniq.queues as known where known.paused);
@@ -137,7 +142,7 @@ begin
       perform pg_temp.call(call);
     exception
       when sqlstate 'SQ011' then
-        null; -- a claim by a runner that is dead, but not yet forgotten
+        null; -- a call of a runner that is dead, but not yet forgotten
     end;
     insert into states
     select step, job.*
@@ -267,6 +272,7 @@ select is_empty(
       ('fail', 'processing', 'dead_letter'),
       ('snooze', 'processing', 'queued'),
       ('release', 'processing', 'queued'),
+      ('resume_runner', 'processing', 'queued'),
       ('deregister_runner', 'processing', 'queued'),
       ('tick', 'processing', 'queued'),
       ('tick', 'processing', 'dead_letter'),

@@ -137,5 +137,77 @@ select is(
   'and its heartbeat is not taken'
 );
 
+-- Resume, after a connection broke.
+
+select soniq.register_runner(
+  'ada.example.org', pid => 4711, queues => '{mail,bills}', concurrency => 8, heartbeat_timeout => '30 seconds',
+  runner_version => '1.2.3'
+) as runner \gset
+select pg_temp.wait('1 minute') \g /dev/null
+create temporary table resumed as
+select lease.name, (lease.held).*
+from (
+  select
+    name,
+    pg_temp.new_lease(job_name => name, runner_id => case name when 'a stranger''s' then :bare else :runner end) as held
+  from unnest(array['known', 'never learned of', 'named at another attempt', 'a stranger''s']) as name
+) as lease;
+select soniq.resume_runner(
+  :runner,
+  array_agg(job_id order by name),
+  array_agg(attempt + case name when 'named at another attempt' then 1 else 0 end order by name)
+) as resumed
+from resumed
+where name <> 'never learned of' \gset
+select isnt(:resumed, :'runner', 'a runner that resumes gets a new id');
+select is(
+  pg_temp.particulars(:resumed),
+  'ada.example.org:4711 serves {mail,bills}, 8 at once, version "1.2.3", silent for 00:00:30 at most;'
+  ' since 12:01, alive at 12:02',
+  'and is otherwise the one it was'
+);
+select results_eq(
+  format(
+    $$
+      select resumed.name, job.status::text, case job.runner_id when %s then 'its own' when %s then 'a stranger''s' end,
+        job.attempt, job.max_attempts
+      from resumed
+      cross join lateral pg_temp.job(resumed.job_id) as job
+      order by resumed.name
+    $$,
+    :resumed, :bare
+  ),
+  $$
+    values
+      ('a stranger''s', 'processing', 'a stranger''s', 1, 3),
+      ('known', 'processing', 'its own', 1, 3),
+      ('named at another attempt', 'queued', null, 1, 4),
+      ('never learned of', 'queued', null, 1, 4)
+  $$,
+  'it keeps the leases it names; what else it held is queued again without an attempt spent'
+);
+select is(
+  pg_temp.refusal(format('select * from soniq.claim(%s)', :runner)),
+  pg_temp.refused_with(
+    'SQ011',
+    format('runner %s is not registered', :runner),
+    'Call soniq.register_runner() and claim with the id it answers; a runner declared dead has to do so anew.'
+  ),
+  'nothing can be claimed under its former id'
+);
+select is(
+  soniq.complete(resumed.job_id, resumed.attempt), resumed.name = 'known',
+  format('the lease %s', resumed.name)
+)
+from resumed
+where name in ('known', 'never learned of');
+update soniq.runners
+set lost_at = soniq.clock()
+where runner_id = :resumed;
+select alike(
+  pg_temp.refusal(format('select soniq.resume_runner(%s)', :resumed)), 'SQ011: %',
+  'one that was declared dead has to register anew'
+);
+
 select * from finish();
 rollback;
