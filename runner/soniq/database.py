@@ -20,10 +20,12 @@ CANNOT_CONNECT = (
     asyncpg.InternalClientError,
 )
 
-# What a call raises when the connection, or the server behind it, is gone. Anything else is an answer.
+# What a call raises when the connection, or the server behind it, is gone. Anything else is an answer. The internal
+# error is what asyncpg says where a server's farewell has come but not yet its end of the connection.
 CONNECTION_LOST = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
 )

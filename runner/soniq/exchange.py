@@ -39,6 +39,7 @@ class Exchange:
     """Claims, starts and reports until it is told to stop and nothing is left to report.
 
     register: makes this process known on a connection and answers with its runner_id.
+    resume: given the former runner_id and the leases known here, does so after a connection broke.
     burst: stop by itself once no job is ready and none runs.
     """
 
@@ -50,12 +51,15 @@ class Exchange:
         poll_interval: float,
         burst: bool,
         register: Callable[[asyncpg.Connection], Awaitable[int]],
+        resume: Callable[[asyncpg.Connection, int, list[tuple[int, int]]], Awaitable[int]],
     ) -> None:
         self._url = url
         self._queues = queues
         self._poll_interval = poll_interval
         self._burst = burst
         self._register = register
+        self._resume_as = resume
+        self._must_resume = False
         self._outcomes: list[Outcome] = []
         self._in_doubt = False
         self._news = asyncio.Event()
@@ -99,6 +103,8 @@ class Exchange:
         """Converses until stopped, on a new connection whenever the old one breaks."""
         while True:
             try:
+                if self._must_resume:
+                    await self._resume(connection, execution)
                 await self._converse(connection, tasks, execution, doorbell)
                 if self.runner_id is not None:
                     await connection.execute(
@@ -111,7 +117,7 @@ class Exchange:
                     "the database is away (%s): running handlers go on, their outcomes are kept",
                     describe(error),
                 )
-                self._in_doubt = True
+                self._in_doubt = self._must_resume = True
                 await close(connection)
                 connection = await connect_patiently(self._url, "exchange")
                 log.info("connected again; %s outcomes to report", self.unreported)
@@ -121,6 +127,15 @@ class Exchange:
                     continue
                 log.error("the database refuses: %s; trying again", describe(error))
                 await asyncio.sleep(1)
+
+    async def _resume(self, connection: asyncpg.Connection, execution: Execution) -> None:
+        """Keeps the leases known here; what a claim granted whose answer was lost goes back."""
+        if self.runner_id is not None:
+            unreported = [(outcome.job.id, outcome.job.attempt) for outcome in self._outcomes]
+            self.runner_id = await self._resume_as(
+                connection, self.runner_id, execution.leases + unreported
+            )
+        self._must_resume = False
 
     async def _converse(
         self,

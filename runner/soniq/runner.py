@@ -49,6 +49,7 @@ async def run(
         poll_interval=settings.poll_interval,
         burst=burst,
         register=lambda connection: register(connection),
+        resume=lambda connection, former, leases: resume(connection, former, leases),
     )
     execution = Execution(
         handlers,
@@ -63,6 +64,8 @@ async def run(
         loop.call_soon_threadsafe(execution.abandon, leases)
 
     def die(runner_id: int) -> None:
+        if runner_id != heartbeat.runner_id:
+            return  # the runner has another id by now
         lose(execution.leases)
         loop.call_soon_threadsafe(exchange.forget_runner, runner_id)
 
@@ -87,6 +90,13 @@ async def run(
             settings.concurrency,
             ", ".join(sorted(handlers)),
         )
+        return heartbeat.runner_id
+
+    async def resume(connection: asyncpg.Connection, former: int, leases: list[Lease]) -> int:
+        # No heartbeat meanwhile: under the former id it would be told that the runner is dead.
+        heartbeat.runner_id = None
+        heartbeat.runner_id = await _resume_runner(connection, former, leases)
+        log.info("runner %s goes on as runner %s", former, heartbeat.runner_id)
         return heartbeat.runner_id
 
     heartbeat.start()
@@ -151,6 +161,16 @@ async def _register_runner(connection: asyncpg.Connection, settings: Settings) -
         settings.concurrency,
         timedelta(seconds=settings.heartbeat_timeout),
         soniq.__version__,
+    )
+    return runner_id
+
+
+async def _resume_runner(connection: asyncpg.Connection, former: int, leases: list[Lease]) -> int:
+    runner_id: int = await connection.fetchval(
+        "select soniq.resume_runner(runner_id => $1, job_ids => $2, attempts => $3)",
+        former,
+        [job_id for job_id, _ in leases],
+        [attempt for _, attempt in leases],
     )
     return runner_id
 
