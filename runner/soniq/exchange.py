@@ -14,7 +14,7 @@ import asyncpg
 from soniq import outcomes
 from soniq.database import CONNECTION_LOST, close, connect_patiently, describe
 from soniq.doorbell import Doorbell
-from soniq.execution import Execution
+from soniq.execution import LONGEST_WAIT, Execution
 from soniq.job import Job
 from soniq.outcomes import Failed, Outcome
 
@@ -150,6 +150,7 @@ class Exchange:
             room = 0 if self._stopping else execution.room
             jobs = await self._claim(connection, execution, room) if room else []
             execution.start(tasks, jobs)
+            execution.release_stale()
             reported = await self._report(connection)
 
             if jobs or reported:
@@ -168,7 +169,7 @@ class Exchange:
                 look_again = min(look_again * 2, self._poll_interval)
                 self._rung = self._rung or loop.time() >= due_at
             else:
-                await self._wait(None)
+                await self._wait(LONGEST_WAIT if execution.has_waiting else None)
 
     async def _wait(self, seconds: float | None) -> None:
         try:

@@ -190,6 +190,7 @@ async def _obey_signals(exchange: Exchange, execution: Execution, settings: Sett
         settings.shutdown_timeout,
     )
     exchange.stop()
+    execution.release_waiting()
     try:
         async with asyncio.timeout(settings.shutdown_timeout):
             name = (await received.get()).name

@@ -53,6 +53,7 @@ def test_handlers_of_both_kinds_get_their_arguments_and_their_results_are_kept(
 ) -> None:
     write_jobs(HANDLERS)
     runner = start_runner(database)
+    runner.wait_for_log("jobs at once")
     greeted = enqueue(database, "greet", name="Ada")
     added = enqueue(database, "add up", a=2, b=3)
     assert result_of(database, greeted) == {"said": "hello Ada", "thread": "MainThread"}
@@ -105,6 +106,24 @@ def test_no_more_jobs_than_the_concurrency_are_held(
     start_runner(database, concurrency=3)
     held = "select count(*) from soniq.jobs where status = 'processing' group by runner_id"
     wait_for(lambda: sorted(rows(database, held)) == [(2,), (3,)], what="2 and 3 jobs at work")
+
+
+def test_slow_jobs_behind_quick_ones_are_not_kept_from_others(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(HANDLERS)
+    quick = "select soniq.enqueue_many('sleep', array_fill('{\"seconds\": 0}'::jsonb, array[5000]))"
+    slow = "select soniq.enqueue_many('sleep', array_fill('{\"seconds\": 60}'::jsonb, array[500]))"
+    rows(database, quick)
+    rows(database, slow)
+    start_runner(database, concurrency=2)
+    start_runner(database, concurrency=3)
+    held = "select count(*) from soniq.jobs where status = 'processing' group by runner_id"
+    wait_for(
+        lambda: sorted(rows(database, held)) == [(2,), (3,)],
+        what="what was claimed ahead to be handed back",
+    )
+    assert rows(database, "select from soniq.jobs where errors <> '[]'") == []
 
 
 def test_burst_ends_when_nothing_is_left(

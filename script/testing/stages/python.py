@@ -31,7 +31,16 @@ def mypy(site: Site) -> Outcome:
     """Strict types everywhere, also in the tests and the examples."""
     outcome = Outcome()
     with outcome.check("mypy"):
-        said = run(tool("mypy"), "--strict", "runner", "script", GENERATE, "examples", "tests/py")
+        said = run(
+            tool("mypy"),
+            "--strict",
+            "runner",
+            "script",
+            GENERATE,
+            "benchmarks",
+            "examples",
+            "tests/py",
+        )
         outcome.note = said.strip()
     return outcome
 

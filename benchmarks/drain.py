@@ -1,0 +1,88 @@
+"""Draining a queue that is full: how fast no-op jobs are handed out, run and marked done, history kept."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from runner_process import RunnerProcess
+from testing.outcome import CheckFailed
+
+from .pgbench import transactions_per_second
+from .site import Database, Site
+from .workload import Measurement, Target, Workload
+
+BATCH = 100
+PATIENCE = 600.0  # seconds
+
+
+def workload(jobs: int) -> Workload:
+    """Plain SQL, Soniq's functions, and one runner process at two concurrencies."""
+    plain = Measurement(
+        f"plain SQL, batches of {BATCH}, one connection",
+        partial(_by_pgbench, who="plain", jobs=jobs),
+    )
+    functions = Measurement(
+        "soniq.claim() and soniq.complete(), likewise",
+        partial(_by_pgbench, who="soniq", jobs=jobs),
+        plain,
+    )
+    runners = [
+        Measurement(
+            f"one soniq-runner at concurrency {concurrency}",
+            partial(_by_runner, jobs=jobs, concurrency=concurrency),
+            plain,
+        )
+        for concurrency in (10, 50)
+    ]
+    return Workload(
+        f"Drain {jobs:,} no-op jobs, history kept; jobs a second",
+        [plain, functions, *runners],
+        [Target(runners[-1], 0.5)],
+    )
+
+
+def _by_pgbench(site: Site, who: str, jobs: int) -> float:
+    with site.database(f"{who}_fill.sql", jobs=jobs) as database:
+        rate = transactions_per_second(
+            database, f"{who}_drain.sql", transactions=jobs // BATCH, batch=BATCH
+        )
+        _check_history(database, who, jobs)
+        return rate * BATCH
+
+
+def _by_runner(site: Site, jobs: int, concurrency: int) -> float:
+    """From the first claim to the last report, by the database's clock: a runner's start is not counted."""
+    with (
+        tempfile.TemporaryDirectory(prefix="soniq-bench-") as folder,
+        site.database("soniq_fill.sql", jobs=jobs) as database,
+    ):
+        ran = Path(folder) / "ran"
+        runner = RunnerProcess(
+            database.url,
+            Path(__file__).parent,
+            Path(folder) / "log",
+            "--burst",
+            jobs_modules="noop",
+            concurrency=concurrency,
+            bench_ran=ran,
+        )
+        try:
+            if runner.exit_code(PATIENCE) != 0:
+                raise CheckFailed(f"the runner failed:\n{runner.log}")
+        finally:
+            runner.kill()
+        _check_history(database, "soniq", jobs)
+        if sorted(map(int, ran.read_text().split())) != list(range(1, jobs + 1)):
+            raise CheckFailed("the handler was not called exactly once for each job")
+        return jobs / database.number(
+            "select extract(epoch from max(finished_at) - min(claimed_at)) from soniq.finished_jobs"
+        )
+
+
+def _check_history(database: Database, schema: str, jobs: int) -> None:
+    done = database.number(f"select count(distinct id) from {schema}.finished_jobs")
+    left = database.number(f"select count(*) from {schema}.jobs")
+    if (done, left) != (jobs, 0):
+        raise CheckFailed(
+            f"{schema}: of {jobs} jobs {done:g} are in the history, {left:g} are left"
+        )

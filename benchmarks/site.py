@@ -1,0 +1,80 @@
+"""Where measuring happens: one throwaway server, and a new database for every figure."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from testing.deployment import deploy_snapshot, psql
+from testing.server import Server, throwaway_server
+
+SQL = Path(__file__).parent / "sql"
+TEMPLATE = "bench_template"
+DATABASE = "bench"
+
+# As durable as a server in production: a commit counts when it is on the disk.
+OPTIONS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "512MB",
+}
+
+
+class Site:
+    """A running server whose template database has Soniq, and tables of the same shape without it."""
+
+    def __init__(self, server: Server) -> None:
+        """Deploys both into the template."""
+        self.server = server
+        server.create_database(TEMPLATE)
+        deploy_snapshot(server, TEMPLATE)
+        psql(server, TEMPLATE, "--file", SQL / "plain_tables.sql")
+
+    @classmethod
+    @contextmanager
+    def opened(cls) -> Iterator["Site"]:
+        """A site that is gone afterwards."""
+        with throwaway_server(OPTIONS) as server:
+            yield cls(server)
+
+    def setting(self, name: str) -> str:
+        """What the server says a setting is."""
+        with psycopg.connect(self.server.url()) as connection:
+            row = connection.execute("select current_setting(%s)", [name]).fetchone()
+        assert row is not None
+        return str(row[0])
+
+    @contextmanager
+    def database(self, *files: str, **variables: object) -> Iterator["Database"]:
+        """A database for one figure, prepared by files of sql/ that see the variables.
+
+        What preparing it leaves to be done is done before the clock starts: statistics, vacuum, checkpoint.
+        """
+        self.server.create_database(DATABASE, TEMPLATE)
+        try:
+            database = Database(self.server)
+            for file in files:
+                database.run(file, **variables)
+            psql(self.server, DATABASE, "--command", "vacuum analyze")
+            psql(self.server, DATABASE, "--command", "checkpoint")
+            yield database
+        finally:
+            self.server.drop_database(DATABASE)
+
+
+class Database:
+    """One figure's database."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.url = server.url(DATABASE)
+
+    def run(self, file: str, **variables: object) -> None:
+        """Runs a file of sql/ by psql."""
+        given = (f"--set={name}={value}" for name, value in variables.items())
+        psql(self.server, DATABASE, *given, "--file", SQL / file)
+
+    def number(self, query: str) -> float:
+        """What a query with one number for its answer says."""
+        return float(psql(self.server, DATABASE, "--command", query))

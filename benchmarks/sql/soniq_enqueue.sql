@@ -1,0 +1,1 @@
+select soniq.enqueue('noop', '{"number": 1}');

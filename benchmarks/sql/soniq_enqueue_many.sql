@@ -1,0 +1,3 @@
+select count(*)
+from plain.batch
+cross join lateral soniq.enqueue_many(job_name => 'noop', args => batch.args);
