@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
+import re
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
@@ -42,7 +42,14 @@ async def connect_at_start(url: str, role: str) -> asyncpg.Connection:
     """A connection, or DatabaseUnreachable with the address and the driver's reason."""
     try:
         return await connect(url, role)
-    except (*CANNOT_CONNECT, ValueError) as error:
+    except ValueError as error:
+        # What the driver says of an address that it cannot read quotes pieces of the password.
+        raise DatabaseUnreachable(
+            f"cannot read the database's address {masked(url)}: write it as"
+            " postgresql://user:password@host:5432/database, and percent-encode what is special in a"
+            " password: %2F for /, %3F for ?, %23 for #, %40 for @, %25 for %"
+        ) from error
+    except CANNOT_CONNECT as error:
         raise DatabaseUnreachable(
             f"cannot reach the database at {masked(url)}: {describe(error)};"
             " check SONIQ_DATABASE_URL, and that the server is up"
@@ -94,11 +101,10 @@ def _series(version: str) -> tuple[int, ...]:
 
 
 def masked(url: str) -> str:
-    """The address without its password."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    return urlunsplit(parts._replace(netloc=f"{name}{':***' if colon else ''}{at}{host}", query=""))
+    """The address without its password, whatever is wrong with it."""
+    # All up to the last @: a password with a / or ? that is not encoded would end in the middle otherwise.
+    url = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(r"(?i)(password=)[^&]*", r"\1***", url)
 
 
 def describe(error: BaseException) -> str:

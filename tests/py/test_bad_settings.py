@@ -93,6 +93,25 @@ def test_a_database_that_is_not_there(write_jobs: WriteJobs, start_runner: Start
     assert "secret" not in said
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:sec/ret@127.0.0.1:1/x",
+        "postgresql://me:sec?ret@127.0.0.1:1/x",
+        "postgresql://me:sec#ret@127.0.0.1:port/x",
+        "postgresql://127.0.0.1:1/x?user=me&password=secret",
+    ],
+)
+def test_no_part_of_a_password_is_ever_shown(
+    write_jobs: WriteJobs, start_runner: StartRunner, url: str
+) -> None:
+    write_jobs(GOOD)
+    said = refusal(start_runner, url, 14)
+    assert "the database" in said
+    assert "sec" not in said
+    assert "ret@" not in said
+
+
 def test_a_schema_that_is_not_deployed(
     empty_database: str, write_jobs: WriteJobs, start_runner: StartRunner
 ) -> None:
