@@ -98,9 +98,10 @@ class Execution:
 
     @property
     def room(self) -> int:
-        """How many more jobs may be claimed: for free slots, and a little ahead."""
+        """How many more jobs to claim: for free slots, and a little ahead; none while half of that is at hand."""
         ahead = min(int(self._pace.rate() * AHEAD), MOST_AHEAD)
-        return max(self._concurrency + ahead - len(self._held), 0)
+        room = self._concurrency + ahead - len(self._held)
+        return room if room > ahead // 2 else 0
 
     @property
     def room_for_sync(self) -> int:
