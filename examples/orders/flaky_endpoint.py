@@ -81,7 +81,9 @@ class Warehouse(ThreadingHTTPServer):
 
 class Request(BaseHTTPRequestHandler):
     server: Warehouse
+    protocol_version = "HTTP/1.1"
     wbufsize = -1
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         order_id = self.path.removeprefix("/orders/")

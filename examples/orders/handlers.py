@@ -8,7 +8,7 @@ import asyncio
 import shop
 from soniq import Job, PermanentFailure, Soniq
 
-app = Soniq(pool_max_size=4)
+app = Soniq(pool_max_size=12)
 
 
 @app.job(name="orders_demo.write_invoice", max_attempts=5, retry_delay=0.1)

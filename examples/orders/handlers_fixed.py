@@ -8,7 +8,7 @@ import asyncio
 import shop
 from soniq import Job, Soniq
 
-app = Soniq(pool_max_size=4)
+app = Soniq(pool_max_size=12)
 
 LONGEST_NOTE = 10_000
 

@@ -39,8 +39,6 @@ cross join lateral (
         'customer', imported.customer,
         'note', imported.note
       ),
-      queue => 'orders_demo',
-      -- First, so that what the warehouse makes wait is not waited for at the end.
-      priority => 50
+      queue => 'orders_demo'
     ))
 ) as job (id);

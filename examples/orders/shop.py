@@ -2,6 +2,9 @@
 
 import json
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from http.client import HTTPConnection
@@ -13,6 +16,7 @@ import asyncpg
 from soniq import PermanentFailure, Snooze
 
 CLIENT_TIMEOUT = 0.5
+THREAD = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +74,32 @@ def write_invoice(order: Order, send_to: str) -> str:
     return invoice.name
 
 
+@contextmanager
+def warehouse_line() -> Iterator[HTTPConnection]:
+    """This thread's open line to the warehouse. After any trouble the next call opens a new one."""
+    if not hasattr(THREAD, "line"):
+        THREAD.line = HTTPConnection(
+            urlsplit(os.environ["ORDERS_WAREHOUSE"]).netloc, timeout=CLIENT_TIMEOUT
+        )
+    try:
+        yield THREAD.line
+    except BaseException:
+        THREAD.line.close()
+        del THREAD.line
+        raise
+
+
 def tell_warehouse(order_id: int, body: dict[str, str], headers: dict[str, str]) -> str:
     """Announces an order. The idempotency key lets the warehouse see that a repeat is a repeat."""
-    address = urlsplit(os.environ["ORDERS_WAREHOUSE"])
-    connection = HTTPConnection(address.netloc, timeout=CLIENT_TIMEOUT)
-    try:
-        connection.request(
+    with warehouse_line() as line:
+        line.request(
             "POST",
             f"/orders/{order_id}",
             json.dumps(body),
             {"Content-Type": "application/json", "Idempotency-Key": f"order-{order_id}", **headers},
         )
-        response = connection.getresponse()
+        response = line.getresponse()
         answer: dict[str, Any] = json.loads(response.read())
-    finally:
-        connection.close()
     if response.status == 429:
         raise Snooze(float(response.headers["Retry-After"]))
     if response.status == 413:
