@@ -77,15 +77,14 @@ def write_invoice(order: Order, send_to: str) -> str:
 @contextmanager
 def warehouse_line() -> Iterator[HTTPConnection]:
     """This thread's open line to the warehouse. After any trouble the next call opens a new one."""
-    if not hasattr(THREAD, "line"):
-        THREAD.line = HTTPConnection(
-            urlsplit(os.environ["ORDERS_WAREHOUSE"]).netloc, timeout=CLIENT_TIMEOUT
-        )
+    address = urlsplit(os.environ["ORDERS_WAREHOUSE"]).netloc
+    lines: dict[str, HTTPConnection] = THREAD.__dict__
+    line = lines.setdefault(address, HTTPConnection(address, timeout=CLIENT_TIMEOUT))
     try:
-        yield THREAD.line
+        yield line
     except BaseException:
-        THREAD.line.close()
-        del THREAD.line
+        del lines[address]
+        line.close()
         raise
 
 
