@@ -9,20 +9,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  with ended as (
-    delete from soniq.jobs as job
-    where job.id = cancel.job_id
-      and job.runner_id is null -- queued; for why it is told by runner_id, see complete.sql
-    returning job.*
+  perform soniq._finish(
+    job_ids => array[job.id], attempts => array[job.attempt], results => null, status => 'cancelled'
   )
-  insert into soniq.finished_jobs (
-    id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-    errors, replay_of, finished_at
-  )
-  select
-    ended.id, ended.job_name, ended.queue, ended.priority, 'cancelled', ended.args, ended.scheduled_at, ended.enqueued_at,
-    ended.attempt, ended.max_attempts, ended.timeout, ended.dedup_key, ended.errors, ended.replay_of, soniq.clock()
-  from ended;
+  from (
+    select queued.id, queued.attempt
+    from soniq.jobs as queued
+    where queued.id = cancel.job_id
+      and queued.runner_id is null -- for why it is told by runner_id, see finish.sql
+    for update
+  ) as job;
+  if found then
+    return 'cancelled';
+  end if;
 
   return (
     select job.status::text

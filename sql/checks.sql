@@ -6,8 +6,10 @@
 --   SQ002 queue             SQ008 timeout            SQ014 selection of dead letters
 --   SQ003 args              SQ009 dedup_key          SQ015 runner's particulars
 --   SQ004 args too large    SQ010 retry policy       SQ016 lease
---   SQ005 priority          SQ011 unknown runner
---   SQ006 time or delay     SQ012 batch
+--   SQ005 priority          SQ011 unknown runner     SQ017 cron expression
+--   SQ006 time or delay     SQ012 batch              SQ018 time zone
+--
+--   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
@@ -241,6 +243,15 @@ begin
 end;
 $$;
 
+create or replace function soniq._check_retention(retention interval)
+returns void
+language sql
+volatile
+parallel safe
+as $$
+  select soniq._check_delay(code => 'SQ021', what => 'retention', delay => _check_retention.retention);
+$$;
+
 create or replace function soniq._check_retry_policy(
   retry_delays interval[],
   backoff text,
@@ -413,6 +424,56 @@ begin
       'SQ014',
       'everything is asked for and a filter is given',
       'Leave out either everything or the filters.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_timing(cron text, every interval)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if (cron is null) = (every is null) then
+    perform soniq._refuse(
+      'SQ019',
+      pg_catalog.format('%s of cron and every is given', case when cron is null then 'neither' else 'both' end),
+      'Give either cron, as in ''0 3 * * *'', or every, as in ''10 minutes''.'
+    );
+  elsif extract(year from every) <> 0 or extract(month from every) <> 0 then
+    perform soniq._refuse(
+      'SQ019',
+      pg_catalog.format('every is %s, and months differ in length', every),
+      'Give days, hours, minutes or seconds, or use cron: ''0 0 1 * *'' is the first of each month.'
+    );
+  elsif every < interval '1 second' then
+    perform soniq._refuse(
+      'SQ019', pg_catalog.format('every is too short: %s', every), 'Give at least one second.'
+    );
+  end if;
+
+  perform soniq._check_length(code => 'SQ019', what => 'every', duration => every);
+end;
+$$;
+
+create or replace function soniq._check_missed_runs(missed_runs text, max_missed_runs integer)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if missed_runs not in ('skip', 'run_once', 'run_all') then
+    perform soniq._refuse(
+      'SQ019', pg_catalog.format('missed_runs is %L', missed_runs), 'Give ''skip'', ''run_once'' or ''run_all''.'
+    );
+  elsif max_missed_runs not between 1 and 1000 then
+    perform soniq._refuse(
+      'SQ019',
+      pg_catalog.format('max_missed_runs %s is out of range', max_missed_runs),
+      'Give a whole number from 1 to 1000.'
     );
   end if;
 end;

@@ -123,7 +123,9 @@ select
   job.scheduled_at,
   job.claimed_at,
   job.timeout,
-  job.deadline
+  job.deadline,
+  job.schedule,
+  job.due_at
 from soniq.jobs as job
 where job.status = 'processing';
 
@@ -179,7 +181,7 @@ begin
       return query
       select
         job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
-        job.claimed_at, job.timeout, job.deadline
+        job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
       from soniq._lease(job_ids => picked, runner_id => claim.runner_id, as_of => as_of) as job
       order by job.scheduled_at, job.id;
       wanted := wanted - pg_catalog.cardinality(picked);

@@ -61,7 +61,8 @@ begin
   return query
   with minted as (
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, replay_of
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, replay_of, schedule,
+      due_at
     )
     select
       letter.job_name,
@@ -72,7 +73,9 @@ begin
       as_of,
       letter.max_attempts - (letter.attempt - pg_catalog.jsonb_array_length(letter.errors)),
       letter.timeout,
-      letter.id
+      letter.id,
+      letter.schedule,
+      letter.due_at
     from soniq.dead_letter_jobs as letter
     where letter.id = any (chosen)
     order by letter.id

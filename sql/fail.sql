@@ -11,7 +11,7 @@ as $$
     'message', pg_catalog.left(_attempt_record.error ->> 'message', settings.max_error_message_chars),
     'traceback', pg_catalog.right(_attempt_record.error ->> 'traceback', settings.max_traceback_chars),
     'reason', _attempt_record.reason,
-    'runner', pg_catalog.format('%s:%s', runner.host, runner.pid),
+    'runner', runner.host || ':' || runner.pid,
     'started_at', (_attempt_record.job).claimed_at,
     'failed_at', _attempt_record.as_of
   )
@@ -72,12 +72,12 @@ as $$
   )
   insert into soniq.dead_letter_jobs (
     id, job_name, queue, priority, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key, runner_id,
-    claimed_at, errors, replay_of, reason, dead_at
+    claimed_at, errors, replay_of, schedule, due_at, reason, dead_at
   )
   select
     dead.id, dead.job_name, dead.queue, dead.priority, dead.args, dead.scheduled_at, dead.enqueued_at, dead.attempt,
     dead.max_attempts, dead.timeout, dead.dedup_key, dead.runner_id, dead.claimed_at, dead.errors || dead.failure,
-    dead.replay_of, dead.reason, _bury.as_of
+    dead.replay_of, dead.schedule, dead.due_at, dead.reason, _bury.as_of
   from dead;
 $$;
 

@@ -9,7 +9,8 @@ create or replace function soniq.register_job_type(
   timeout interval default null,
   retry_delays interval[] default null,
   backoff text default null,
-  max_retry_delay interval default null
+  max_retry_delay interval default null,
+  retention interval default null
 )
 returns void
 language plpgsql
@@ -30,11 +31,12 @@ begin
       retry_delays => register_job_type.retry_delays,
       backoff => register_job_type.backoff,
       max_retry_delay => register_job_type.max_retry_delay
-    );
+    ),
+    soniq._check_retention(retention => register_job_type.retention);
 
   -- A hundred runners that start with the same code write nothing but the first.
   insert into soniq.job_types as known (
-    job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, registered_at
+    job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, retention, registered_at
   )
   values (
     register_job_type.job_name,
@@ -45,6 +47,7 @@ begin
     register_job_type.retry_delays,
     register_job_type.backoff,
     register_job_type.max_retry_delay,
+    register_job_type.retention,
     soniq.clock()
   )
   on conflict (job_name) do update
@@ -55,18 +58,19 @@ begin
     retry_delays = excluded.retry_delays,
     backoff = excluded.backoff,
     max_retry_delay = excluded.max_retry_delay,
+    retention = excluded.retention,
     registered_at = excluded.registered_at
   where (
       known.queue, known.priority, known.max_attempts, known.timeout, known.retry_delays, known.backoff,
-      known.max_retry_delay
+      known.max_retry_delay, known.retention
     ) is distinct from (
       excluded.queue, excluded.priority, excluded.max_attempts, excluded.timeout, excluded.retry_delays, excluded.backoff,
-      excluded.max_retry_delay
+      excluded.max_retry_delay, excluded.retention
     );
 end;
 $$;
 
-comment on function soniq.register_job_type(text, text, integer, integer, interval, interval[], text, interval) is
+comment on function soniq.register_job_type(text, text, integer, integer, interval, interval[], text, interval, interval) is
 'Declares the policy of a job name; a later call replaces the whole of it. Jobs take queue, priority, max_attempts and timeout when they are enqueued, and the retry policy when they fail.
 
 job_name: 1 to 200 characters.
@@ -74,8 +78,9 @@ queue, priority, max_attempts, timeout: defaults for enqueue(); NULL leaves it t
 retry_delays: the wait before the first, second, ... retry; the last one repeats.
 backoff: fixed takes the delays as they are; exponential takes one delay and doubles it at each failure, then waits between half and all of that.
 max_retry_delay: no exponential wait is longer.
+retention: how long its jobs are kept that finish from now on; 0 is not at all.
 
-Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy.';
+Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention.';
 
 create or replace function soniq._retry_delay(job_name text, failures integer)
 returns interval

@@ -5,7 +5,8 @@ create or replace function soniq.configure_queue(
   queue text,
   priority integer default null,
   max_attempts integer default null,
-  timeout interval default null
+  timeout interval default null,
+  retention interval default null
 )
 returns void
 language plpgsql
@@ -20,21 +21,28 @@ begin
     soniq._check_queue(queue => configure_queue.queue),
     soniq._check_priority(priority => configure_queue.priority),
     soniq._check_max_attempts(max_attempts => configure_queue.max_attempts),
-    soniq._check_timeout(timeout => configure_queue.timeout);
+    soniq._check_timeout(timeout => configure_queue.timeout),
+    soniq._check_retention(retention => configure_queue.retention);
 
-  insert into soniq.queues (queue, priority, max_attempts, timeout)
-  values (configure_queue.queue, configure_queue.priority, configure_queue.max_attempts, configure_queue.timeout)
+  insert into soniq.queues (queue, priority, max_attempts, timeout, retention)
+  values (
+    configure_queue.queue, configure_queue.priority, configure_queue.max_attempts, configure_queue.timeout,
+    configure_queue.retention
+  )
   on conflict (queue) do update
   set priority = excluded.priority,
     max_attempts = excluded.max_attempts,
-    timeout = excluded.timeout;
+    timeout = excluded.timeout,
+    retention = excluded.retention;
 end;
 $$;
 
-comment on function soniq.configure_queue(text, integer, integer, interval) is
-'Sets a queue''s defaults for jobs whose type has none; NULL leaves a matter to soniq.settings. Jobs already enqueued keep what they have, and so does the queue''s pause.
+comment on function soniq.configure_queue(text, integer, integer, interval, interval) is
+'Sets a queue''s defaults for jobs whose type has none; NULL leaves a matter to soniq.settings. Jobs already enqueued keep their priority, max_attempts and timeout, and the queue stays paused if it was.
 
-Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout.';
+retention: how long its jobs are kept that finish from now on; 0 is not at all.
+
+Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention.';
 
 create or replace function soniq.pause_queue(queue text)
 returns boolean

@@ -27,12 +27,99 @@ $$;
 comment on function soniq._declare_lost_runners() is
 'Marks the runners that were silent for too long. From then on they can neither claim nor show life.';
 
-create or replace function soniq._take_back_lost_jobs(max_jobs integer)
+create or replace function soniq._absent_runners()
+returns setof bigint
+language sql
+volatile
+set enable_seqscan = off
+as $$
+  select distinct job.runner_id
+  from soniq.jobs as job
+  where job.status = 'processing'
+    and not exists (
+      select
+      from soniq.runners as runner
+      where runner.runner_id = job.runner_id
+    );
+$$;
+
+comment on function soniq._absent_runners() is
+'Runners that hold jobs and are not on the list: somebody deleted their rows. It reads every lease.';
+
+create or replace function soniq._take_back_jobs_of(lost_runners bigint[], max_jobs integer)
 returns integer
 language plpgsql
 volatile
 set enable_seqscan = off
 set jit = off
+as $$
+declare
+  taken integer;
+begin
+  with stranded as (
+    select
+      job.id,
+      job.attempt,
+      case
+        when runner.runner_id is null then pg_catalog.format('runner %s is not on the list', job.runner_id)
+        else pg_catalog.format(
+          'runner %s:%s sent no heartbeat for %s', runner.host, runner.pid, runner.heartbeat_timeout
+        )
+      end as message
+    from soniq.jobs as job
+    left join soniq.runners as runner
+      on runner.runner_id = job.runner_id
+    where job.status = 'processing'
+      and job.runner_id = any (lost_runners)
+    order by job.id
+    limit _take_back_jobs_of.max_jobs
+    for update of job skip locked
+  ),
+  batch as (
+    select
+      pg_catalog.array_agg(stranded.id) as job_ids,
+      pg_catalog.array_agg(stranded.attempt) as attempts,
+      pg_catalog.array_agg(
+        pg_catalog.jsonb_build_object('type', 'RunnerLost', 'message', stranded.message)
+      ) as errors,
+      pg_catalog.array_agg('runner_lost'::text) as reasons
+    from stranded
+    having pg_catalog.count(*) > 0
+  )
+  select pg_catalog.count(*)::integer
+  into taken
+  from batch
+  cross join lateral soniq._fail_leases(
+    job_ids => batch.job_ids, attempts => batch.attempts, errors => batch.errors, reasons => batch.reasons
+  ) as ended;
+  return taken;
+end;
+$$;
+
+comment on function soniq._take_back_jobs_of(bigint[], integer) is
+'Takes back the jobs of these runners. What has meanwhile been reported, or passed to another runner, is left alone: the lock reads the lease again.';
+
+create or replace function soniq._forget_runners(lost_runners bigint[])
+returns void
+language sql
+volatile
+set enable_seqscan = off
+as $$
+  -- Never before its last job is taken back: nobody would look for that one.
+  delete from soniq.runners as runner
+  where runner.runner_id = any (_forget_runners.lost_runners)
+    and not exists (
+      select
+      from soniq.jobs as job
+      where job.status = 'processing'
+        and job.runner_id = runner.runner_id
+    );
+$$;
+
+create or replace function soniq._take_back_lost_jobs(max_jobs integer)
+returns integer
+language plpgsql
+volatile
 as $$
 declare
   lost_runners bigint[];
@@ -42,50 +129,17 @@ begin
     select runner.runner_id
     from soniq.runners as runner
     where runner.lost_at is not null
+    for update skip locked
   );
+  if soniq._take_chore(chore => 'absent_runners', every => '1 minute') then
+    lost_runners := lost_runners || array(select soniq._absent_runners());
+  end if;
   if pg_catalog.cardinality(lost_runners) = 0 then
     return 0;
   end if;
 
-  with stranded as (
-    select job.id, job.attempt, runner.host, runner.pid, runner.heartbeat_timeout
-    from soniq.jobs as job
-    join soniq.runners as runner
-      on runner.runner_id = job.runner_id
-    where job.status = 'processing'
-      and job.runner_id = any (lost_runners)
-    order by job.id
-    limit _take_back_lost_jobs.max_jobs
-    for update of job skip locked
-  ),
-  batch as (
-    select
-      pg_catalog.array_agg(stranded.id) as job_ids,
-      pg_catalog.array_agg(stranded.attempt) as attempts,
-      pg_catalog.array_agg(pg_catalog.jsonb_build_object(
-        'type', 'RunnerLost',
-        'message', pg_catalog.format(
-          'runner %s:%s sent no heartbeat for %s', stranded.host, stranded.pid, stranded.heartbeat_timeout
-        )
-      )) as errors,
-      pg_catalog.array_agg('runner_lost'::text) as reasons
-    from stranded
-  )
-  select pg_catalog.count(*)::integer
-  into taken
-  from batch
-  cross join lateral soniq._fail_leases(
-    job_ids => batch.job_ids, attempts => batch.attempts, errors => batch.errors, reasons => batch.reasons
-  ) as ended;
-
-  delete from soniq.runners as runner
-  where runner.runner_id = any (lost_runners)
-    and not exists (
-      select
-      from soniq.jobs as job
-      where job.status = 'processing'
-        and job.runner_id = runner.runner_id
-    );
+  taken := soniq._take_back_jobs_of(lost_runners => lost_runners, max_jobs => _take_back_lost_jobs.max_jobs);
+  perform soniq._forget_runners(lost_runners => lost_runners);
   return taken;
 end;
 $$;
@@ -144,7 +198,10 @@ comment on function soniq._take_back_overdue_jobs(integer) is
 create or replace function soniq.tick(
   out lost_runners integer,
   out jobs_of_lost_runners integer,
-  out overdue_jobs integer
+  out overdue_jobs integer,
+  out scheduled_jobs integer,
+  out partitions_made integer,
+  out partitions_dropped integer
 )
 returns record
 language plpgsql
@@ -156,10 +213,25 @@ begin
   lost_runners := soniq._declare_lost_runners();
   jobs_of_lost_runners := soniq._take_back_lost_jobs(max_jobs => 10000);
   overdue_jobs := soniq._take_back_overdue_jobs(max_jobs => 10000);
+  scheduled_jobs := soniq._run_due_schedules(max_schedules => 1000);
+
+  -- Last, since it locks partitions until the transaction ends.
+  partitions_made := 0;
+  partitions_dropped := 0;
+  if soniq._take_chore(chore => 'partitions', every => '1 minute') then
+    partitions_made := soniq._make_partitions();
+    partitions_dropped := soniq._drop_partitions();
+    perform soniq._clear_default_partition();
+  end if;
 end;
 $$;
 
 comment on function soniq.tick() is
-'Does what time has made due, and answers how much that was: declares silent runners dead, takes back their jobs, and takes back jobs that are past their deadline. Such a job is queued again, or becomes a dead letter (runner_lost, timeout) when its attempts are spent; each kind 10,000 at a time.
+'Does what time has made due, and answers how much that was.
 
-Runners call it all the time; calling it more often, or from several places, or from pg_cron, does no harm.';
+lost_runners: runners declared dead, being silent for longer than their heartbeat_timeout.
+jobs_of_lost_runners, overdue_jobs: jobs taken back from dead runners, and from live ones that did not report them by their deadline and a grace. They are queued again, or become dead letters (runner_lost, timeout) when their attempts are spent; each kind 10,000 at a time.
+scheduled_jobs: jobs enqueued for schedules that were due.
+partitions_made, partitions_dropped: days of finished_jobs; looked after once a minute.
+
+Runners call it all the time. Any number of sessions may, at once and from anywhere (psql, pg_cron): each piece of work happens once. Call it in a transaction of its own, since it locks what it works on.';

@@ -18,6 +18,8 @@ create table if not exists soniq.dead_letter_jobs (
   claimed_at timestamptz,
   errors jsonb not null,
   replay_of bigint,
+  schedule text,
+  due_at timestamptz,
   reason text not null check (reason in (
     'max_attempts_exceeded', 'permanent_failure', 'unknown_job', 'invalid_arguments', 'timeout', 'runner_lost'
   )),
@@ -56,6 +58,8 @@ comment on column soniq.dead_letter_jobs.claimed_at is 'When the last attempt be
 comment on column soniq.dead_letter_jobs.errors is
   'One entry for each failed attempt: attempt, type, message, traceback, reason, runner, started_at, failed_at.';
 comment on column soniq.dead_letter_jobs.replay_of is 'The dead letter that this job itself replayed.';
+comment on column soniq.dead_letter_jobs.schedule is 'The schedule that enqueued it.';
+comment on column soniq.dead_letter_jobs.due_at is 'The time for which its schedule enqueued it.';
 comment on column soniq.dead_letter_jobs.reason is
   'Why it was given up: max_attempts_exceeded, permanent_failure, unknown_job, invalid_arguments, timeout or runner_lost.';
 comment on column soniq.dead_letter_jobs.dead_at is 'When it was given up.';

@@ -2,8 +2,9 @@
 
 begin;
 
--- The default partition takes every row for which no day has been made, so that nothing is ever
--- refused for want of one.
+-- One partition for each day (UTC) on which jobs are to be forgotten, made ahead and dropped by tick(): so a queue or a
+-- job type may keep its jobs for less than others, and that too is a dropped partition. The default
+-- partition takes what no day has been made for, so that nothing is ever refused for want of one.
 create table if not exists soniq.finished_jobs (
   id bigint not null,
   job_name text not null,
@@ -21,16 +22,19 @@ create table if not exists soniq.finished_jobs (
   claimed_at timestamptz,
   errors jsonb not null,
   replay_of bigint,
+  schedule text,
+  due_at timestamptz,
   result jsonb,
   finished_at timestamptz not null,
-  primary key (id, finished_at)
+  keep_until timestamptz not null,
+  primary key (id, keep_until)
 )
-partition by range (finished_at);
+partition by range (keep_until);
 
 create table if not exists soniq.finished_jobs_default partition of soniq.finished_jobs default;
 
 comment on table soniq.finished_jobs is
-  'Done and cancelled jobs, partitioned by finished_at so that retention can drop partitions instead of deleting rows.';
+  'Done and cancelled jobs, partitioned by the day on which they are to be forgotten, so that retention drops partitions instead of deleting rows.';
 comment on table soniq.finished_jobs_default is 'Finished jobs for which no partition of their own was made.';
 comment on column soniq.finished_jobs.id is 'The number it had as a live job.';
 comment on column soniq.finished_jobs.job_name is 'Which handler ran it.';
@@ -49,6 +53,10 @@ comment on column soniq.finished_jobs.claimed_at is 'When the last attempt began
 comment on column soniq.finished_jobs.errors is 'One entry for each failed attempt, as in soniq.jobs.';
 comment on column soniq.finished_jobs.replay_of is 'The dead letter that this job replayed.';
 comment on column soniq.finished_jobs.result is 'What the handler answered; NULL for nothing.';
+comment on column soniq.finished_jobs.schedule is 'The schedule that enqueued it.';
+comment on column soniq.finished_jobs.due_at is 'The time for which its schedule enqueued it.';
 comment on column soniq.finished_jobs.finished_at is 'When it was completed or cancelled.';
+comment on column soniq.finished_jobs.keep_until is
+  'finished_at plus the retention then in force; the day''s partition is dropped once the day is over.';
 
 commit;

@@ -11,8 +11,13 @@ create table if not exists soniq.job_types (
   retry_delays interval[],
   backoff text check (backoff in ('fixed', 'exponential')),
   max_retry_delay interval check (max_retry_delay >= '0'),
+  retention interval check (retention >= '0'),
   registered_at timestamptz not null
 );
+
+-- What a completion reads: nothing, where no type has a retention of its own.
+create index if not exists job_types_retention on soniq.job_types (job_name) include (retention)
+where retention is not null;
 
 comment on table soniq.job_types is
   'What handlers declare about their jobs, so that an enqueue from any language gets the same policy. NULL leaves a matter to the queue, then to soniq.settings. Written by register_job_type().';
@@ -26,6 +31,7 @@ comment on column soniq.job_types.retry_delays is
 comment on column soniq.job_types.backoff is
   'fixed takes retry_delays as they are; exponential doubles the only one at each failure, with jitter.';
 comment on column soniq.job_types.max_retry_delay is 'No exponential wait is longer than this.';
+comment on column soniq.job_types.retention is 'How long a finished job is kept; 0 is not at all.';
 comment on column soniq.job_types.registered_at is 'When this policy was last changed.';
 
 commit;

@@ -31,6 +31,8 @@ create table if not exists soniq.jobs (
   deadline timestamptz,
   errors jsonb not null default '[]',
   replay_of bigint,
+  schedule text,
+  due_at timestamptz,
   constraint jobs_attempt_in_range check (attempt between 0 and max_attempts),
   constraint jobs_lease_is_whole check (
     (status = 'processing') = (runner_id is not null)
@@ -79,5 +81,8 @@ comment on column soniq.jobs.deadline is 'When the current attempt has to be ove
 comment on column soniq.jobs.errors is
   'One entry for each failed attempt: attempt, type, message, traceback, reason, runner, started_at, failed_at.';
 comment on column soniq.jobs.replay_of is 'The dead letter that this job replays.';
+comment on column soniq.jobs.schedule is 'The schedule that enqueued it.';
+comment on column soniq.jobs.due_at is
+  'The time for which its schedule enqueued it; stays what it is when the job is retried.';
 
 commit;

@@ -40,8 +40,10 @@ comment on function soniq.version() is
 --   SQ002 queue             SQ008 timeout            SQ014 selection of dead letters
 --   SQ003 args              SQ009 dedup_key          SQ015 runner's particulars
 --   SQ004 args too large    SQ010 retry policy       SQ016 lease
---   SQ005 priority          SQ011 unknown runner
---   SQ006 time or delay     SQ012 batch
+--   SQ005 priority          SQ011 unknown runner     SQ017 cron expression
+--   SQ006 time or delay     SQ012 batch              SQ018 time zone
+--
+--   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
@@ -275,6 +277,15 @@ begin
 end;
 $$;
 
+create or replace function soniq._check_retention(retention interval)
+returns void
+language sql
+volatile
+parallel safe
+as $$
+  select soniq._check_delay(code => 'SQ021', what => 'retention', delay => _check_retention.retention);
+$$;
+
 create or replace function soniq._check_retry_policy(
   retry_delays interval[],
   backoff text,
@@ -451,6 +462,858 @@ begin
   end if;
 end;
 $$;
+
+create or replace function soniq._check_timing(cron text, every interval)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if (cron is null) = (every is null) then
+    perform soniq._refuse(
+      'SQ019',
+      pg_catalog.format('%s of cron and every is given', case when cron is null then 'neither' else 'both' end),
+      'Give either cron, as in ''0 3 * * *'', or every, as in ''10 minutes''.'
+    );
+  elsif extract(year from every) <> 0 or extract(month from every) <> 0 then
+    perform soniq._refuse(
+      'SQ019',
+      pg_catalog.format('every is %s, and months differ in length', every),
+      'Give days, hours, minutes or seconds, or use cron: ''0 0 1 * *'' is the first of each month.'
+    );
+  elsif every < interval '1 second' then
+    perform soniq._refuse(
+      'SQ019', pg_catalog.format('every is too short: %s', every), 'Give at least one second.'
+    );
+  end if;
+
+  perform soniq._check_length(code => 'SQ019', what => 'every', duration => every);
+end;
+$$;
+
+create or replace function soniq._check_missed_runs(missed_runs text, max_missed_runs integer)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if missed_runs not in ('skip', 'run_once', 'run_all') then
+    perform soniq._refuse(
+      'SQ019', pg_catalog.format('missed_runs is %L', missed_runs), 'Give ''skip'', ''run_once'' or ''run_all''.'
+    );
+  elsif max_missed_runs not between 1 and 1000 then
+    perform soniq._refuse(
+      'SQ019',
+      pg_catalog.format('max_missed_runs %s is out of range', max_missed_runs),
+      'Give a whole number from 1 to 1000.'
+    );
+  end if;
+end;
+$$;
+
+-- Cron: what an expression means, and when it fires next. An expression is read anew at each call, into one sorted
+-- array a field, and the calendar is searched for the next local time that is in all of them. Only then does the time
+-- zone come in, as local times may be skipped or come twice.
+--
+-- No function here depends on the session's time zone, nor does one add days to a timestamptz, which would.
+--
+--   SQ017 cron expression   SQ018 time zone
+
+-- Time zones.
+
+create or replace function soniq._timezone_names()
+returns setof text
+language sql
+stable
+as $$
+  select known.name
+  from pg_catalog.pg_timezone_names as known
+  -- What Debian has besides IANA's names. localtime is not even the same zone on the next machine.
+  where known.name !~ '^(posix/|posixrules$|localtime$)'
+    and (
+      known.name in ('UTC', 'GMT')
+      or not exists (
+        select
+        from pg_catalog.pg_timezone_abbrevs as abbreviation
+        where abbreviation.abbrev = pg_catalog.upper(known.name)
+      )
+    );
+$$;
+
+comment on function soniq._timezone_names() is
+'The names that a time zone may have, which are IANA''s, except those that AT TIME ZONE takes for an abbreviation. Slow (100 ms), as PostgreSQL opens a file for each.';
+
+create or replace function soniq._letter_pairs(word text)
+returns text[]
+language sql
+immutable
+parallel safe
+as $$
+  select pg_catalog.array_agg(
+      distinct pg_catalog.substr(lower.word, place.number, 1) || pg_catalog.substr(lower.word, place.number + gap.size, 1)
+    )
+  from (
+    select pg_catalog.lower(_letter_pairs.word) as word
+  ) as lower
+  -- With the letters that have another between them, two that were swapped hurt little.
+  cross join (values (1), (2)) as gap (size)
+  cross join lateral pg_catalog.generate_series(1, pg_catalog.length(lower.word) - gap.size) as place (number);
+$$;
+
+create or replace function soniq._similar_timezones(timezone text)
+returns text
+language sql
+stable
+as $$
+  with wanted as materialized (
+    select soniq._letter_pairs(word => _similar_timezones.timezone) as pairs
+  )
+  select pg_catalog.string_agg(nearest.name, ', ' order by nearest.similarity desc, nearest.name)
+  from (
+    select known.name, similarity.degree as similarity
+    from soniq._timezone_names() as known (name)
+    cross join wanted
+    cross join lateral (
+      select
+        2.0 * pg_catalog.count(*) filter (where pair.letters = any (wanted.pairs))
+          / (pg_catalog.count(*) + pg_catalog.cardinality(wanted.pairs)) as degree
+      from pg_catalog.unnest(soniq._letter_pairs(word => known.name)) as pair (letters)
+    ) as similarity
+    where similarity.degree >= 0.5
+    order by similarity.degree desc, known.name
+    limit 3
+  ) as nearest;
+$$;
+
+comment on function soniq._similar_timezones(text) is
+'Up to three names that share half of their pairs of letters with this one, most similar first; NULL if none does.';
+
+create or replace function soniq._check_timezone(timezone text)
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  known boolean := true;
+  similar_names text;
+begin
+  -- Most names are told from POSIX rules (Foo5, UTC+3) and from abbreviations by their form, and need no list.
+  if timezone ~* '^(?!posix/)[a-z_-]+(/[a-z_-]+)+$' then
+    begin
+      perform pg_catalog.timezone(timezone, timestamp '2000-01-01');
+    exception
+      when invalid_parameter_value then
+        known := false;
+    end;
+  elsif timezone !~* '^(utc|gmt|etc/gmt([+-][0-9]|[+]1[0-2]|-1[0-4]))$' then
+    -- PostgreSQL takes CET for an hour, all year round, although there is a zone of this name.
+    if exists (
+      select
+      from pg_catalog.pg_timezone_abbrevs as abbreviation
+      where abbreviation.abbrev = pg_catalog.upper(timezone)
+    ) then
+      perform soniq._refuse(
+        'SQ018',
+        pg_catalog.format('time zone %L is an abbreviation', timezone),
+        'Name a place, as in Europe/London: an abbreviation knows no daylight saving.'
+      );
+    end if;
+
+    known := exists (
+      select
+      from soniq._timezone_names() as listed (name)
+      where pg_catalog.lower(listed.name) = pg_catalog.lower(timezone)
+    );
+  end if;
+
+  if not known then
+    similar_names := soniq._similar_timezones(timezone => pg_catalog.left(timezone, 60));
+    perform soniq._refuse(
+      'SQ018',
+      pg_catalog.format('time zone %L is not known', pg_catalog.left(timezone, 60)),
+      coalesce(
+        'Did you mean ' || similar_names || '? Names are those of pg_timezone_names.',
+        'Give a name of pg_timezone_names, as in Europe/London.'
+      )
+    );
+  end if;
+end;
+$$;
+
+comment on function soniq._check_timezone(text) is
+'Passes the names of the IANA time zone database, in any case, and UTC. Refuses what else AT TIME ZONE takes: abbreviations, and POSIX rules, among which is every misspelt name with a number at its end.
+
+Errors: SQ018 time zone.';
+
+-- Reading an expression.
+
+create or replace function soniq._cron_number(word text, lowest integer, highest integer, names text[])
+returns integer
+language sql
+immutable
+parallel safe
+as $$
+  select case
+      when _cron_number.word !~ '^[0-9]{1,9}$'
+        -- In the locale tr_TR, the lower case of FRI is not fri.
+        then pg_catalog.array_position(_cron_number.names, pg_catalog.lower(_cron_number.word collate "C")) - 1 + _cron_number.lowest
+      when _cron_number.word::integer between _cron_number.lowest and _cron_number.highest
+        then _cron_number.word::integer
+    end;
+$$;
+
+comment on function soniq._cron_number(text, integer, integer, text[]) is
+'What a number or name of a field stands for; NULL if it is neither. names[1] stands for lowest.';
+
+create or replace function soniq._refuse_cron_field(expression text, what text, field text, problem text, remedy text)
+returns void
+language sql
+volatile
+parallel safe
+as $$
+  select soniq._refuse(
+    'SQ017',
+    pg_catalog.format(
+      'cron expression %L: %s is %L, %s',
+      _refuse_cron_field.expression, _refuse_cron_field.what, _refuse_cron_field.field, _refuse_cron_field.problem
+    ),
+    _refuse_cron_field.remedy
+  );
+$$;
+
+create or replace function soniq._cron_field(
+  expression text,
+  what text,
+  field text,
+  lowest integer,
+  highest integer,
+  names text[] default null
+)
+returns integer[]
+language plpgsql
+volatile
+parallel safe
+as $$
+declare
+  is_weekday constant boolean := highest = 7;
+  longest_step constant integer := case when is_weekday then 7 else highest - lowest + 1 end;
+  chosen integer[] := array[]::integer[];
+  entry text;
+  words text[];
+  first integer;
+  last integer;
+  step integer;
+  legal text;
+begin
+  foreach entry in array pg_catalog.string_to_array(field, ',') loop
+    words := pg_catalog.regexp_match(entry, '^(?:([*])|([^*/-]+)(?:-([^*/-]+))?)(?:/([^*/-]+))?$');
+    if words is null then
+      perform soniq._refuse_cron_field(
+        expression => expression,
+        what => what,
+        field => field,
+        problem => 'which is no list of values, ranges and steps',
+        remedy => 'Write *, a value, a range as in 1-5, either with a step as in */15 or 1-5/2, or a list of these as in 1,3-5.'
+      );
+    end if;
+
+    if words[1] = '*' then
+      first := lowest;
+      last := lowest + longest_step - 1;
+    else
+      first := soniq._cron_number(word => words[2], lowest => lowest, highest => highest, names => names);
+      last := case
+        when words[3] is not null
+          then soniq._cron_number(word => words[3], lowest => lowest, highest => highest, names => names)
+        when words[4] is not null then highest
+        else first
+      end;
+    end if;
+
+    if first is null or last is null then
+      legal := pg_catalog.concat_ws(
+        ' or ',
+        pg_catalog.format('%s to %s', lowest, highest),
+        names[1] || ' to ' || names[pg_catalog.cardinality(names)]
+      );
+      perform soniq._refuse_cron_field(
+        expression => expression,
+        what => what,
+        field => case when first is null then words[2] else words[3] end,
+        problem => pg_catalog.format('which is not %s', legal),
+        remedy => case
+          when entry ~* '^[0-9]*[lw]+$|^l-|[?#]' then 'Do without ?, L, W and #: they are extensions that Soniq does not have.'
+          else pg_catalog.format('Give %s, or * for all.', legal)
+        end
+      );
+    end if;
+
+    step := case
+      when words[4] is null then 1
+      else soniq._cron_number(word => words[4], lowest => 1, highest => longest_step, names => null)
+    end;
+    if step is null then
+      perform soniq._refuse_cron_field(
+        expression => expression,
+        what => what,
+        field => entry,
+        problem => pg_catalog.format('whose step is not 1 to %s', longest_step),
+        remedy => pg_catalog.format(
+          'Give a step of 1 to %s. It counts within the field: no step is longer than that.', longest_step
+        )
+      );
+    end if;
+
+    -- Sunday is either end of a week.
+    if is_weekday and last = 0 and first > 0 then
+      last := 7;
+    elsif is_weekday and first = 7 and last < 7 then
+      first := 0;
+    end if;
+
+    if first > last then
+      perform soniq._refuse_cron_field(
+        expression => expression,
+        what => what,
+        field => entry,
+        problem => 'which runs backwards',
+        remedy => pg_catalog.format(
+          'Write %s.',
+          case
+            when step > 1 then (
+              select pg_catalog.string_agg(
+                  ((step_in.place - lowest) % longest_step + lowest)::text, ',' order by step_in.place
+                )
+              from pg_catalog.generate_series(first, last + longest_step, step) as step_in (place)
+            )
+            else pg_catalog.format('%s-%s,%s-%s', first, lowest + longest_step - 1, lowest, last)
+          end
+        )
+      );
+    end if;
+
+    -- Most fields are one number. A query takes as long as all else here.
+    if first = last then
+      chosen := chosen || first;
+    else
+      chosen := chosen || array(select pg_catalog.generate_series(first, last, step));
+    end if;
+  end loop;
+
+  if pg_catalog.strpos(field, ',') > 0 or (is_weekday and last = 7) then
+    chosen := array(
+      select distinct case when is_weekday then each.value % 7 else each.value end as value
+      from pg_catalog.unnest(chosen) as each (value)
+      order by value
+    );
+  end if;
+
+  return chosen;
+end;
+$$;
+
+comment on function soniq._cron_field(text, text, text, integer, integer, text[]) is
+'The values that a field allows, in order, each once. expression and what are for the error message.
+
+Errors: SQ017 cron expression.';
+
+create or replace function soniq._cron_fields(
+  expression text,
+  out seconds integer[],
+  out minutes integer[],
+  out hours integer[],
+  out days integer[],
+  out months integer[],
+  out weekdays integer[],
+  out both_days boolean,
+  out never boolean
+)
+language plpgsql
+volatile
+strict
+parallel safe
+as $$
+declare
+  white_space constant text := E' \t\n\x0b\f\r';
+  written constant text := pg_catalog.btrim(expression, white_space);
+  expanded constant text := case pg_catalog.lower(written collate "C")
+    when '@yearly' then '0 0 1 1 *'
+    when '@annually' then '0 0 1 1 *'
+    when '@monthly' then '0 0 1 * *'
+    when '@weekly' then '0 0 * * 0'
+    when '@daily' then '0 0 * * *'
+    when '@midnight' then '0 0 * * *'
+    when '@hourly' then '0 * * * *'
+    else written
+  end;
+  fields text[];
+  month_names constant text[] := array['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
+  weekday_names constant text[] := array['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
+  count_remedy constant text :=
+    'Give five fields, which are minute, hour, day of month, month and day of week, or six, with seconds first.';
+begin
+  if pg_catalog.length(expression) > 1000 then
+    perform soniq._refuse(
+      'SQ017',
+      pg_catalog.format(
+        'cron expression has %s characters: %L', pg_catalog.length(expression), pg_catalog.left(expression, 60)
+      ),
+      'Give at most 1000 characters.'
+    );
+  elsif pg_catalog.lower(expanded collate "C") = '@reboot' then
+    perform soniq._refuse(
+      'SQ017',
+      pg_catalog.format('cron expression %L: the database does not know of reboots', written),
+      'Enqueue the job where the machine or the service is started.'
+    );
+  elsif pg_catalog.left(expanded, 1) = '@' then
+    perform soniq._refuse(
+      'SQ017',
+      pg_catalog.format('cron expression %L: there is no such name', written),
+      'Give five or six fields, or @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually.'
+    );
+  elsif expanded = '' then
+    perform soniq._refuse('SQ017', 'cron expression is empty', count_remedy);
+  end if;
+
+  fields := pg_catalog.regexp_split_to_array(expanded, '[' || white_space || ']+');
+  if pg_catalog.cardinality(fields) not in (5, 6) then
+    perform soniq._refuse(
+      'SQ017',
+      pg_catalog.format('cron expression %L: it has %s fields', written, pg_catalog.cardinality(fields)),
+      count_remedy
+    );
+  elsif pg_catalog.cardinality(fields) = 5 then
+    fields := '0'::text || fields;
+  end if;
+
+  seconds := soniq._cron_field(
+    expression => written, what => 'second', field => fields[1], lowest => 0, highest => 59
+  );
+  minutes := soniq._cron_field(
+    expression => written, what => 'minute', field => fields[2], lowest => 0, highest => 59
+  );
+  hours := soniq._cron_field(
+    expression => written, what => 'hour', field => fields[3], lowest => 0, highest => 23
+  );
+  days := soniq._cron_field(
+    expression => written, what => 'day of month', field => fields[4], lowest => 1, highest => 31
+  );
+  months := soniq._cron_field(
+    expression => written, what => 'month', field => fields[5], lowest => 1, highest => 12, names => month_names
+  );
+  weekdays := soniq._cron_field(
+    expression => written, what => 'day of week', field => fields[6], lowest => 0, highest => 7, names => weekday_names
+  );
+
+  both_days := fields[4] like '*%' or fields[6] like '*%';
+
+  -- Nothing but the lengths of the months keeps a date from coming: each falls on each weekday once in forty years.
+  never := both_days and days[1] > case
+    when months = '{2}' then 29
+    when months && '{1,3,5,7,8,10,12}' then 31
+    else 30
+  end;
+end;
+$$;
+
+comment on function soniq._cron_fields(text) is
+'The values that each field of an expression allows, in order. Weekdays are 0 (Sunday) to 6. both_days: a day has to match the day of month and the day of week, not just either, which is so when one of them begins with *. never: there is no such day.
+
+Errors: SQ017 cron expression.';
+
+create or replace function soniq._check_cron(expression text)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  perform soniq._cron_fields(expression => expression);
+end;
+$$;
+
+-- Searching the calendar.
+
+create or replace function soniq._cron_at_least(chosen integer[], value integer)
+returns integer
+language sql
+immutable
+parallel safe
+as $$
+  select _cron_at_least.chosen[pg_catalog.width_bucket(_cron_at_least.value - 1, _cron_at_least.chosen) + 1];
+$$;
+
+comment on function soniq._cron_at_least(integer[], integer) is
+'The first of these values, which are in order, that is not less; NULL if all are. A binary search in C.';
+
+create or replace function soniq._cron_date(
+  days integer[],
+  months integer[],
+  weekdays integer[],
+  both_days boolean,
+  from_date date
+)
+returns date
+language plpgsql
+immutable
+parallel safe
+as $$
+declare
+  year integer := pg_catalog.date_part('year', from_date)::integer;
+  from_month constant integer := pg_catalog.date_part('month', from_date)::integer;
+  month integer := soniq._cron_at_least(chosen => months, value => from_month);
+  day integer := case when month = from_month then pg_catalog.date_part('day', from_date)::integer else 1 end;
+  first_weekday integer;
+  length_of_month integer;
+begin
+  <<search>>
+  loop
+    if month is null then
+      year := year + 1;
+      month := months[1];
+    end if;
+    first_weekday := pg_catalog.date_part('dow', pg_catalog.make_date(year, month, 1))::integer;
+    length_of_month := case
+      when month in (4, 6, 9, 11) then 30
+      when month <> 2 then 31
+      when year % 4 = 0 and (year % 100 <> 0 or year % 400 = 0) then 29
+      else 28
+    end;
+
+    loop
+      if both_days then
+        day := soniq._cron_at_least(chosen => days, value => day);
+        exit when day is null;
+      end if;
+      exit when day > length_of_month;
+      exit search when (first_weekday + day - 1) % 7 = any (weekdays) or (not both_days and day = any (days));
+      day := day + 1;
+    end loop;
+
+    day := 1;
+    month := soniq._cron_at_least(chosen => months, value => month + 1);
+  end loop;
+
+  return pg_catalog.make_date(year, month, day);
+end;
+$$;
+
+comment on function soniq._cron_date(integer[], integer[], integer[], boolean, date) is
+'The first day on or after from_date that matches. It searches forever if no day ever does.';
+
+create or replace function soniq._cron_time(
+  seconds integer[],
+  minutes integer[],
+  hours integer[],
+  from_time time
+)
+returns time
+language plpgsql
+immutable
+parallel safe
+as $$
+declare
+  from_hour constant integer := pg_catalog.date_part('hour', from_time)::integer;
+  from_minute constant integer := pg_catalog.date_part('minute', from_time)::integer;
+  from_second constant integer := pg_catalog.date_part('second', from_time)::integer;
+  hour integer := soniq._cron_at_least(chosen => hours, value => from_hour);
+  minute integer := minutes[1];
+  second integer := seconds[1];
+begin
+  if hour = from_hour then
+    minute := soniq._cron_at_least(chosen => minutes, value => from_minute);
+    if minute = from_minute then
+      second := soniq._cron_at_least(chosen => seconds, value => from_second);
+      if second is null then
+        minute := soniq._cron_at_least(chosen => minutes, value => from_minute + 1);
+        second := seconds[1];
+      end if;
+    end if;
+    if minute is null then
+      hour := soniq._cron_at_least(chosen => hours, value => from_hour + 1);
+      minute := minutes[1];
+    end if;
+  end if;
+
+  return pg_catalog.make_time(hour, minute, second);
+end;
+$$;
+
+comment on function soniq._cron_time(integer[], integer[], integer[], time) is
+'The first time of a day at or after from_time, a whole second, that matches; NULL if there is none that day.';
+
+-- Time zones in their course.
+
+create or replace function soniq._utc_offset(at timestamptz, timezone text)
+returns interval
+language sql
+stable
+parallel safe
+as $$
+  select pg_catalog.timezone(_utc_offset.timezone, _utc_offset.at) - pg_catalog.timezone('UTC', _utc_offset.at);
+$$;
+
+comment on function soniq._utc_offset(timestamptz, text) is
+'How far local time is ahead of UTC at an instant.';
+
+create or replace function soniq._transition(after timestamptz, until timestamptz, timezone text)
+returns timestamptz
+language plpgsql
+stable
+parallel safe
+as $$
+declare
+  old_offset constant interval := soniq._utc_offset(at => after, timezone => timezone);
+  -- The clocks change after before_it and no later than at_it.
+  before_it timestamptz := after;
+  at_it timestamptz := until;
+  middle timestamptz;
+begin
+  if soniq._utc_offset(at => until, timezone => timezone) = old_offset then
+    return null;
+  end if;
+
+  while at_it - before_it > interval '1 second' loop
+    middle := pg_catalog.date_trunc('second', before_it + (at_it - before_it) / 2);
+    if soniq._utc_offset(at => middle, timezone => timezone) = old_offset then
+      before_it := middle;
+    else
+      at_it := middle;
+    end if;
+  end loop;
+
+  return at_it;
+end;
+$$;
+
+comment on function soniq._transition(timestamptz, timestamptz, text) is
+'When the clocks change in a time so short (two days) that they do so once at most; NULL if they do not. Both ends are whole seconds; the instant that is returned has the new offset.';
+
+create or replace function soniq._first_instant(local_time timestamp, timezone text)
+returns timestamptz
+language plpgsql
+stable
+parallel safe
+as $$
+declare
+  -- Local time is never a day from UTC, so the instant lies between these.
+  day_before constant timestamptz := pg_catalog.timezone('UTC', local_time - interval '24 hours');
+  day_after constant timestamptz := pg_catalog.timezone('UTC', local_time + interval '24 hours');
+  old_offset constant interval := soniq._utc_offset(at => day_before, timezone => timezone);
+  new_offset constant interval := soniq._utc_offset(at => day_after, timezone => timezone);
+  instant timestamptz := pg_catalog.timezone('UTC', local_time - greatest(old_offset, new_offset));
+begin
+  if pg_catalog.timezone(timezone, instant) <> local_time then
+    instant := pg_catalog.timezone('UTC', local_time - least(old_offset, new_offset));
+  end if;
+  if pg_catalog.timezone(timezone, instant) <> local_time then
+    instant := soniq._transition(after => day_before, until => day_after, timezone => timezone);
+  end if;
+
+  return instant;
+end;
+$$;
+
+comment on function soniq._first_instant(timestamp, text) is
+'When a local time comes, in whole seconds: the first time if it comes twice, the end of the gap if it is skipped. AT TIME ZONE would take the second time, and an hour past the gap.';
+
+-- The next fire.
+
+create or replace function soniq._cron_next(expression text, after timestamptz, timezone text)
+returns timestamptz
+language plpgsql
+volatile
+parallel safe
+as $$
+declare
+  fields constant record := soniq._cron_fields(expression => expression);
+  first_time constant time := pg_catalog.make_time(fields.hours[1], fields.minutes[1], fields.seconds[1]);
+  follows_clock constant boolean := pg_catalog.cardinality(fields.hours) = 24;
+  from_instant timestamptz := pg_catalog.date_trunc('second', after) + interval '1 second';
+  from_local timestamp := pg_catalog.date_trunc('second', pg_catalog.timezone(timezone, after)) + interval '1 second';
+  on_date date;
+  at_time time;
+  instant timestamptz;
+  reach timestamptz;
+  transition timestamptz;
+begin
+  if fields.never then
+    return null;
+  end if;
+
+  loop
+    if follows_clock then
+      from_local := pg_catalog.timezone(timezone, from_instant);
+    end if;
+
+    at_time := soniq._cron_time(
+      seconds => fields.seconds,
+      minutes => fields.minutes,
+      hours => fields.hours,
+      from_time => from_local::time
+    );
+    on_date := soniq._cron_date(
+      days => fields.days,
+      months => fields.months,
+      weekdays => fields.weekdays,
+      both_days => fields.both_days,
+      from_date => from_local::date + (at_time is null)::integer
+    );
+    if at_time is null or on_date > from_local::date then
+      at_time := first_time;
+    end if;
+
+    if follows_clock then
+      -- Right if the clocks do not change before. When they do, the search starts again from there; when the time is
+      -- far away, from shortly before it.
+      instant := from_instant + (on_date + at_time - from_local);
+      reach := least(instant, from_instant + interval '48 hours');
+      transition := soniq._transition(after => from_instant, until => reach, timezone => timezone);
+      exit when transition is null and reach = instant;
+      from_instant := coalesce(transition, greatest(reach, instant - interval '48 hours'));
+    else
+      -- Not later than after when this local time comes the second time, or was skipped and made up for at the end of
+      -- the gap.
+      instant := soniq._first_instant(local_time => on_date + at_time, timezone => timezone);
+      exit when instant > after;
+      from_local := on_date + at_time + interval '1 second';
+    end if;
+  end loop;
+
+  return instant;
+end;
+$$;
+
+comment on function soniq._cron_next(text, timestamptz, text) is
+'cron_next() without the checks of after and timezone, none of which may be NULL.
+
+Errors: SQ017 cron expression.';
+
+create or replace function soniq.cron_next(
+  expression text,
+  after timestamptz default null,
+  timezone text default 'UTC'
+)
+returns timestamptz
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  since constant timestamptz := coalesce(after, soniq.clock());
+begin
+  perform
+    soniq._check_given(code => 'SQ017', what => 'cron expression', value => expression),
+    soniq._check_timezone(timezone => timezone);
+
+  if since not between '1000-01-01 00:00+00' and '9999-12-31 00:00+00' then
+    perform soniq._refuse(
+      'SQ006',
+      pg_catalog.format('after is %s', since),
+      'Give a time between the years 1000 and 9999.'
+    );
+  end if;
+
+  return soniq._cron_next(expression => expression, after => since, timezone => coalesce(timezone, 'UTC'));
+end;
+$$;
+
+comment on function soniq.cron_next(text, timestamptz, text) is
+'When a cron expression fires next, always later than after; NULL if it never does, as on 30 February.
+
+expression: five fields, which are minute, hour, day of month, month and day of week, or six, with seconds first. Each is *, a value, a range 1-5, a step */15, 1-30/5 or 5/15, or a list of these; months and weekdays have names (jan, mon), and Sunday is 0 or 7. @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @annually stand for the obvious. If both day of month and day of week are restricted, either is enough; a field that begins with * does not restrict in this sense.
+after: NULL is now.
+timezone: a name of the IANA database such as Europe/London, in which the expression is local time. NULL is UTC.
+
+Where the clocks change: a time that is skipped fires once, when the gap ends; a time that comes twice fires the first time. An expression whose hour field covers all hours follows the clock instead: it fires whenever the clock shows a time that matches.
+
+Errors: SQ006 after, SQ017 cron expression, SQ018 time zone.';
+
+create or replace function soniq.cron_preview(
+  expression text,
+  timezone text default 'UTC',
+  after timestamptz default null,
+  runs integer default 10
+)
+returns table (run_at timestamptz, local_time timestamp, utc_offset interval)
+language plpgsql
+volatile
+rows 10
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  zone constant text := coalesce(cron_preview.timezone, 'UTC');
+begin
+  if runs not between 1 and 1000 then
+    perform soniq._refuse(
+      'SQ012', pg_catalog.format('runs %s is out of range', runs), 'Give a whole number from 1 to 1000.'
+    );
+  end if;
+
+  run_at := soniq.cron_next(expression => expression, after => after, timezone => zone);
+  for run in 1 .. coalesce(runs, 10) loop
+    exit when run_at is null;
+    local_time := pg_catalog.timezone(zone, run_at);
+    utc_offset := soniq._utc_offset(at => run_at, timezone => zone);
+    return next;
+    run_at := soniq._cron_next(expression => expression, after => run_at, timezone => zone);
+  end loop;
+end;
+$$;
+
+comment on function soniq.cron_preview(text, text, timestamptz, integer) is
+'The next times at which a cron expression fires, for a person to look at: the instant, the clock on the wall, and how far that is ahead of UTC. Fewer rows, or none, only for an expression that never fires.
+
+expression, timezone, after: as for cron_next().
+runs: how many, 1 to 1000.
+
+Errors: SQ006 after, SQ012 runs, SQ017 cron expression, SQ018 time zone.';
+
+-- What tick() does now and then. The first session to find a chore due puts it off and does it; sessions that look
+-- at the same moment pass on.
+
+create or replace function soniq._take_chore(chore text, every interval)
+returns boolean
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+begin
+  update soniq.chores as known
+  set due_at = as_of + _take_chore.every
+  where known.chore = (
+    select due.chore
+    from soniq.chores as due
+    where due.chore = _take_chore.chore
+      and due.due_at <= as_of
+    for update skip locked
+  );
+  return found;
+end;
+$$;
+
+comment on function soniq._take_chore(text, interval) is
+'True if the chore is due, and now this caller''s to do; it is due again after the interval.';
+
+create or replace function soniq._call_for_chore(chore text)
+returns void
+language sql
+volatile
+as $$
+  update soniq.chores as known
+  set due_at = '-infinity'
+  where known.chore = _call_for_chore.chore;
+$$;
+
+comment on function soniq._call_for_chore(text) is
+'Makes a chore due at the next tick.';
 
 -- How a runner with nothing to do learns of a job. NOTIFY serialises commits, so an enqueue notifies only when a
 -- runner waits. The sign for waiting is a shared advisory lock on the runner's LISTEN connection: no row is
@@ -777,7 +1640,8 @@ create or replace function soniq.register_job_type(
   timeout interval default null,
   retry_delays interval[] default null,
   backoff text default null,
-  max_retry_delay interval default null
+  max_retry_delay interval default null,
+  retention interval default null
 )
 returns void
 language plpgsql
@@ -798,11 +1662,12 @@ begin
       retry_delays => register_job_type.retry_delays,
       backoff => register_job_type.backoff,
       max_retry_delay => register_job_type.max_retry_delay
-    );
+    ),
+    soniq._check_retention(retention => register_job_type.retention);
 
   -- A hundred runners that start with the same code write nothing but the first.
   insert into soniq.job_types as known (
-    job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, registered_at
+    job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, retention, registered_at
   )
   values (
     register_job_type.job_name,
@@ -813,6 +1678,7 @@ begin
     register_job_type.retry_delays,
     register_job_type.backoff,
     register_job_type.max_retry_delay,
+    register_job_type.retention,
     soniq.clock()
   )
   on conflict (job_name) do update
@@ -823,18 +1689,19 @@ begin
     retry_delays = excluded.retry_delays,
     backoff = excluded.backoff,
     max_retry_delay = excluded.max_retry_delay,
+    retention = excluded.retention,
     registered_at = excluded.registered_at
   where (
       known.queue, known.priority, known.max_attempts, known.timeout, known.retry_delays, known.backoff,
-      known.max_retry_delay
+      known.max_retry_delay, known.retention
     ) is distinct from (
       excluded.queue, excluded.priority, excluded.max_attempts, excluded.timeout, excluded.retry_delays, excluded.backoff,
-      excluded.max_retry_delay
+      excluded.max_retry_delay, excluded.retention
     );
 end;
 $$;
 
-comment on function soniq.register_job_type(text, text, integer, integer, interval, interval[], text, interval) is
+comment on function soniq.register_job_type(text, text, integer, integer, interval, interval[], text, interval, interval) is
 'Declares the policy of a job name; a later call replaces the whole of it. Jobs take queue, priority, max_attempts and timeout when they are enqueued, and the retry policy when they fail.
 
 job_name: 1 to 200 characters.
@@ -842,8 +1709,9 @@ queue, priority, max_attempts, timeout: defaults for enqueue(); NULL leaves it t
 retry_delays: the wait before the first, second, ... retry; the last one repeats.
 backoff: fixed takes the delays as they are; exponential takes one delay and doubles it at each failure, then waits between half and all of that.
 max_retry_delay: no exponential wait is longer.
+retention: how long its jobs are kept that finish from now on; 0 is not at all.
 
-Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy.';
+Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention.';
 
 create or replace function soniq._retry_delay(job_name text, failures integer)
 returns interval
@@ -879,7 +1747,8 @@ create or replace function soniq.configure_queue(
   queue text,
   priority integer default null,
   max_attempts integer default null,
-  timeout interval default null
+  timeout interval default null,
+  retention interval default null
 )
 returns void
 language plpgsql
@@ -894,21 +1763,28 @@ begin
     soniq._check_queue(queue => configure_queue.queue),
     soniq._check_priority(priority => configure_queue.priority),
     soniq._check_max_attempts(max_attempts => configure_queue.max_attempts),
-    soniq._check_timeout(timeout => configure_queue.timeout);
+    soniq._check_timeout(timeout => configure_queue.timeout),
+    soniq._check_retention(retention => configure_queue.retention);
 
-  insert into soniq.queues (queue, priority, max_attempts, timeout)
-  values (configure_queue.queue, configure_queue.priority, configure_queue.max_attempts, configure_queue.timeout)
+  insert into soniq.queues (queue, priority, max_attempts, timeout, retention)
+  values (
+    configure_queue.queue, configure_queue.priority, configure_queue.max_attempts, configure_queue.timeout,
+    configure_queue.retention
+  )
   on conflict (queue) do update
   set priority = excluded.priority,
     max_attempts = excluded.max_attempts,
-    timeout = excluded.timeout;
+    timeout = excluded.timeout,
+    retention = excluded.retention;
 end;
 $$;
 
-comment on function soniq.configure_queue(text, integer, integer, interval) is
-'Sets a queue''s defaults for jobs whose type has none; NULL leaves a matter to soniq.settings. Jobs already enqueued keep what they have, and so does the queue''s pause.
+comment on function soniq.configure_queue(text, integer, integer, interval, interval) is
+'Sets a queue''s defaults for jobs whose type has none; NULL leaves a matter to soniq.settings. Jobs already enqueued keep their priority, max_attempts and timeout, and the queue stays paused if it was.
 
-Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout.';
+retention: how long its jobs are kept that finish from now on; 0 is not at all.
+
+Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention.';
 
 create or replace function soniq.pause_queue(queue text)
 returns boolean
@@ -1292,7 +2168,9 @@ select
   job.scheduled_at,
   job.claimed_at,
   job.timeout,
-  job.deadline
+  job.deadline,
+  job.schedule,
+  job.due_at
 from soniq.jobs as job
 where job.status = 'processing';
 
@@ -1348,7 +2226,7 @@ begin
       return query
       select
         job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
-        job.claimed_at, job.timeout, job.deadline
+        job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
       from soniq._lease(job_ids => picked, runner_id => claim.runner_id, as_of => as_of) as job
       order by job.scheduled_at, job.id;
       wanted := wanted - pg_catalog.cardinality(picked);
@@ -1371,19 +2249,268 @@ A claim may be committed asynchronously (set local synchronous_commit = off): lo
 
 Errors: SQ002 queues, SQ011 runner not registered or declared dead, SQ012 max_jobs.';
 
--- Jobs that are done. A completion moves the job to finished_jobs in one statement, if the lease still holds.
+-- How long finished jobs are kept. Each carries the time until which it is kept (finish.sql) and lies in the partition of
+-- that day (UTC). tick() makes the days that completions will need ahead of them and drops those that are over, so nothing
+-- is deleted row by row, whichever queue or job type keeps its jobs for how long.
+--
+-- No completion may wait for this. Locks are taken only where they are free at once; what cannot be done now is
+-- done by a later tick. Until a day is made, its rows go to the default partition.
+
+create or replace function soniq._first_moment_of(day date)
+returns timestamptz
+language sql
+immutable
+parallel safe
+as $$
+  select day::timestamp at time zone 'UTC';
+$$;
+
+create or replace function soniq._partition_name(day date)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select 'finished_jobs_' || pg_catalog.to_char(day, 'YYYYMMDD');
+$$;
+
+create or replace function soniq._missing_days()
+returns setof date
+language sql
+volatile
+as $$
+  -- Three days ahead: while pg_dump reads all tables, which may take hours, none can be added.
+  select needed.day
+  from (
+    select distinct ((soniq.clock() + policy.retention) at time zone 'UTC')::date + ahead.days as day
+    from (
+      select settings.retention
+      from soniq.settings as settings
+      union
+      select type.retention
+      from soniq.job_types as type
+      where type.retention is not null
+      union
+      select waiting.retention
+      from soniq.queues as waiting
+      where waiting.retention is not null
+    ) as policy
+    cross join pg_catalog.generate_series(0, 2) as ahead (days)
+    where policy.retention > interval '0'
+  ) as needed
+  where pg_catalog.to_regclass('soniq.' || soniq._partition_name(day => needed.day)) is null
+  order by needed.day;
+$$;
+
+comment on function soniq._missing_days() is
+'The days until which jobs will be kept that finish soon, as far as they have no partition yet.';
+
+create or replace function soniq._make_partition(day date)
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  name constant text := soniq._partition_name(day => _make_partition.day);
+  first_moment constant timestamptz := soniq._first_moment_of(day => _make_partition.day);
+  next_day constant timestamptz := soniq._first_moment_of(day => _make_partition.day + 1);
+begin
+  execute pg_catalog.format('create table soniq.%I (like soniq.finished_jobs including all)', name);
+  execute pg_catalog.format('comment on table soniq.%I is %L', name, 'Finished jobs kept until ' || day || '.');
+
+  -- A partition cannot be added while the default one holds rows of its day.
+  execute pg_catalog.format(
+    'with moved as (
+      delete from soniq.finished_jobs_default as job
+      where job.keep_until >= $1
+        and job.keep_until < $2
+      returning job.*
+    )
+    insert into soniq.%I
+    select * from moved',
+    name
+  )
+  using first_moment, next_day;
+
+  execute pg_catalog.format(
+    'alter table soniq.finished_jobs attach partition soniq.%I for values from (%L) to (%L)', name, first_moment, next_day
+  );
+end;
+$$;
+
+comment on function soniq._make_partition(date) is
+'Adds the partition of a day to soniq.finished_jobs, with what waited for it in the default partition.';
+
+create or replace function soniq._make_partitions()
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  days constant date[] := array(select soniq._missing_days());
+  waiting constant bigint := pg_catalog.count(*) from (
+    select
+    from soniq.finished_jobs_default
+    limit 10001
+  ) as row;
+begin
+  -- Moving more would hold up the completions that still go there; those rows end in _clear_default_partition().
+  if pg_catalog.cardinality(days) = 0 or waiting > 10000 then
+    return 0;
+  end if;
+
+  -- A completion takes neither lock, unless its day has no partition.
+  lock table only soniq.finished_jobs in share update exclusive mode nowait;
+  lock table soniq.finished_jobs_default in access exclusive mode nowait;
+  perform soniq._make_partition(day => missing.day)
+  from pg_catalog.unnest(days) as missing (day);
+  return pg_catalog.cardinality(days);
+exception
+  when lock_not_available then
+    return 0;
+end;
+$$;
+
+comment on function soniq._make_partitions() is
+'Makes the partitions that are needed soon, and answers how many; none if a lock is not free at once.';
+
+create or replace function soniq._drop_partition(name text)
+returns boolean
+language plpgsql
+volatile
+as $$
+begin
+  lock table only soniq.finished_jobs in access exclusive mode nowait;
+  execute pg_catalog.format('lock table soniq.%I in access exclusive mode nowait', name);
+  execute pg_catalog.format('drop table soniq.%I', name);
+  return true;
+exception
+  when lock_not_available then
+    return false;
+end;
+$$;
+
+comment on function soniq._drop_partition(text) is
+'Drops a partition; false if a completion, or a reader, is at work just now.';
+
+create or replace function soniq._empty_partition(name text)
+returns void
+language plpgsql
+volatile
+as $$
+begin
+  execute pg_catalog.format('lock table soniq.%I in access exclusive mode nowait', name);
+  execute pg_catalog.format('truncate table soniq.%I', name);
+exception
+  when lock_not_available then
+    null;
+end;
+$$;
+
+comment on function soniq._empty_partition(text) is
+'Empties a partition, for which no completion need be kept away, unless somebody reads it just now.';
+
+create or replace function soniq._drop_partitions()
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  today constant date := (soniq.clock() at time zone 'UTC')::date;
+  dropped integer := 0;
+  past record;
+begin
+  for past in
+    select partition.relname::text as name
+    from pg_catalog.pg_inherits as inheritance
+    join pg_catalog.pg_class as partition
+      on partition.oid = inheritance.inhrelid
+    where inheritance.inhparent = 'soniq.finished_jobs'::pg_catalog.regclass
+      and partition.relname ~ '^finished_jobs_\d{8}$'
+      and partition.relname < soniq._partition_name(day => today)
+    order by partition.relname
+  loop
+    if soniq._drop_partition(name => past.name) then
+      dropped := dropped + 1;
+    else
+      perform soniq._empty_partition(name => past.name);
+    end if;
+  end loop;
+  return dropped;
+end;
+$$;
+
+comment on function soniq._drop_partitions() is
+'Drops the partitions whose day is over, and answers how many. One that cannot be dropped now is emptied, if that can be done.';
+
+create or replace function soniq._clear_default_partition()
+returns void
+language sql
+volatile
+as $$
+  delete from soniq.finished_jobs_default as job
+  where job.ctid = any (array(
+    select expired.ctid
+    from soniq.finished_jobs_default as expired
+    where expired.keep_until < soniq.clock()
+    limit 10000
+    for update skip locked
+  ));
+$$;
+
+comment on function soniq._clear_default_partition() is
+'Deletes, at most 10,000 at a time, jobs that are past their time in the default partition.';
+
+create or replace function soniq._retention_changed()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform soniq._call_for_chore(chore => 'partitions');
+  return null;
+end;
+$$;
+
+comment on function soniq._retention_changed() is
+'Jobs are to be kept for another time from now on: the next tick makes the partitions that this needs.';
+
+create or replace trigger retention_changed
+after update of retention on soniq.settings
+for each row
+execute function soniq._retention_changed();
+
+create or replace trigger retention_changed
+after insert or update of retention on soniq.queues
+for each row
+when (new.retention is not null)
+execute function soniq._retention_changed();
+
+create or replace trigger retention_changed
+after insert or update of retention on soniq.job_types
+for each row
+when (new.retention is not null)
+execute function soniq._retention_changed();
+
+-- Jobs that end well, or are cancelled: they move to finished_jobs in one statement, and are kept there for the retention
+-- of their type, else of their queue, else of soniq.settings.
 --
 -- Here as wherever leases come in arrays (fail.sql, hand_back.sql), the planner must look the jobs up by their keys, also
 -- where its statistics are from when the table was empty: so the keys are given as an array besides the join, which
 -- has to be a hash join, and the lease's status is told by runner_id, since a condition on the status would offer
 -- the index of all leases.
 
-create or replace function soniq.complete(job_ids bigint[], attempts integer[], results jsonb[] default null)
+create or replace function soniq._finish(
+  job_ids bigint[],
+  attempts integer[],
+  results jsonb[],
+  status soniq.job_status
+)
 returns boolean[]
 language plpgsql
 volatile
-security definer
-set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
@@ -1392,7 +2519,71 @@ as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
-  completed boolean[];
+  common_retention constant interval := settings.retention from soniq.settings as settings;
+  finished boolean[];
+begin
+  with lease as (
+    select *
+    from rows from (
+      pg_catalog.unnest(_finish.job_ids),
+      pg_catalog.unnest(_finish.attempts),
+      pg_catalog.unnest(_finish.results)
+    ) with ordinality as given (job_id, attempt, result, position)
+  ),
+  ended as (
+    delete from soniq.jobs as job
+    using lease
+    where job.id = any (_finish.job_ids)
+      and job.id = lease.job_id
+      and job.attempt = lease.attempt
+      and (job.runner_id is null) = (_finish.status = 'cancelled')
+    returning job.*, lease.result, lease.position
+  ),
+  -- The conditions on retention are those of indexes that are empty where nobody has one of its own.
+  dated as (
+    select ended.*, coalesce(type.retention, waiting.retention, common_retention) as retention
+    from ended
+    left join soniq.job_types as type
+      on type.job_name = ended.job_name
+      and type.retention is not null
+    left join soniq.queues as waiting
+      on waiting.queue = ended.queue
+      and waiting.retention is not null
+  ),
+  kept as (
+    insert into soniq.finished_jobs (
+      id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
+      runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
+    )
+    select
+      dated.id, dated.job_name, dated.queue, dated.priority, _finish.status, dated.args, dated.scheduled_at,
+      dated.enqueued_at, dated.attempt, dated.max_attempts, dated.timeout, dated.dedup_key, dated.runner_id,
+      dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
+      as_of + dated.retention
+    from dated
+    where dated.retention > interval '0'
+  )
+  select coalesce(pg_catalog.array_agg(ended.id is not null order by lease.position), '{}')
+  into finished
+  from lease
+  left join ended
+    on ended.position = lease.position;
+  return finished;
+end;
+$$;
+
+comment on function soniq._finish(bigint[], integer[], jsonb[], soniq.job_status) is
+'Ends jobs as done, if the caller still holds their leases, or as cancelled, if they are queued; answers in the same order which.';
+
+-- Jobs that are done: reported one by one, or many in one call.
+
+create or replace function soniq.complete(job_ids bigint[], attempts integer[], results jsonb[] default null)
+returns boolean[]
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
 begin
   perform
     soniq._check_leases(job_ids => complete.job_ids, attempts => complete.attempts),
@@ -1403,40 +2594,9 @@ begin
       entries => pg_catalog.cardinality(complete.results)
     );
 
-  with lease as (
-    select *
-    from rows from (
-      pg_catalog.unnest(complete.job_ids),
-      pg_catalog.unnest(complete.attempts),
-      pg_catalog.unnest(complete.results)
-    ) with ordinality as given (job_id, attempt, result, position)
-  ),
-  ended as (
-    delete from soniq.jobs as job
-    using lease
-    where job.id = any (complete.job_ids)
-      and job.id = lease.job_id
-      and job.attempt = lease.attempt
-      and job.runner_id is not null
-    returning job.*, lease.result, lease.position
-  ),
-  kept as (
-    insert into soniq.finished_jobs (
-      id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-      runner_id, claimed_at, errors, replay_of, result, finished_at
-    )
-    select
-      ended.id, ended.job_name, ended.queue, ended.priority, 'done', ended.args, ended.scheduled_at, ended.enqueued_at,
-      ended.attempt, ended.max_attempts, ended.timeout, ended.dedup_key, ended.runner_id, ended.claimed_at, ended.errors,
-      ended.replay_of, ended.result, as_of
-    from ended
-  )
-  select coalesce(pg_catalog.array_agg(ended.id is not null order by lease.position), '{}')
-  into completed
-  from lease
-  left join ended
-    on ended.position = lease.position;
-  return completed;
+  return soniq._finish(
+    job_ids => complete.job_ids, attempts => complete.attempts, results => complete.results, status => 'done'
+  );
 end;
 $$;
 
@@ -1665,7 +2825,7 @@ as $$
     'message', pg_catalog.left(_attempt_record.error ->> 'message', settings.max_error_message_chars),
     'traceback', pg_catalog.right(_attempt_record.error ->> 'traceback', settings.max_traceback_chars),
     'reason', _attempt_record.reason,
-    'runner', pg_catalog.format('%s:%s', runner.host, runner.pid),
+    'runner', runner.host || ':' || runner.pid,
     'started_at', (_attempt_record.job).claimed_at,
     'failed_at', _attempt_record.as_of
   )
@@ -1726,12 +2886,12 @@ as $$
   )
   insert into soniq.dead_letter_jobs (
     id, job_name, queue, priority, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key, runner_id,
-    claimed_at, errors, replay_of, reason, dead_at
+    claimed_at, errors, replay_of, schedule, due_at, reason, dead_at
   )
   select
     dead.id, dead.job_name, dead.queue, dead.priority, dead.args, dead.scheduled_at, dead.enqueued_at, dead.attempt,
     dead.max_attempts, dead.timeout, dead.dedup_key, dead.runner_id, dead.claimed_at, dead.errors || dead.failure,
-    dead.replay_of, dead.reason, _bury.as_of
+    dead.replay_of, dead.schedule, dead.due_at, dead.reason, _bury.as_of
   from dead;
 $$;
 
@@ -1915,6 +3075,8 @@ select
   job.deadline,
   job.errors,
   job.replay_of,
+  job.schedule,
+  job.due_at,
   null::jsonb as result,
   null::timestamptz as ended_at,
   null::text as reason,
@@ -1939,6 +3101,8 @@ select
   null,
   job.errors,
   job.replay_of,
+  job.schedule,
+  job.due_at,
   job.result,
   job.finished_at,
   null,
@@ -1963,6 +3127,8 @@ select
   null,
   job.errors,
   job.replay_of,
+  job.schedule,
+  job.due_at,
   null,
   job.dead_at,
   job.reason,
@@ -1999,20 +3165,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  with ended as (
-    delete from soniq.jobs as job
-    where job.id = cancel.job_id
-      and job.runner_id is null -- queued; for why it is told by runner_id, see complete.sql
-    returning job.*
+  perform soniq._finish(
+    job_ids => array[job.id], attempts => array[job.attempt], results => null, status => 'cancelled'
   )
-  insert into soniq.finished_jobs (
-    id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-    errors, replay_of, finished_at
-  )
-  select
-    ended.id, ended.job_name, ended.queue, ended.priority, 'cancelled', ended.args, ended.scheduled_at, ended.enqueued_at,
-    ended.attempt, ended.max_attempts, ended.timeout, ended.dedup_key, ended.errors, ended.replay_of, soniq.clock()
-  from ended;
+  from (
+    select queued.id, queued.attempt
+    from soniq.jobs as queued
+    where queued.id = cancel.job_id
+      and queued.runner_id is null -- for why it is told by runner_id, see finish.sql
+    for update
+  ) as job;
+  if found then
+    return 'cancelled';
+  end if;
 
   return (
     select job.status::text
@@ -2315,7 +3480,8 @@ begin
   return query
   with minted as (
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, replay_of
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, replay_of, schedule,
+      due_at
     )
     select
       letter.job_name,
@@ -2326,7 +3492,9 @@ begin
       as_of,
       letter.max_attempts - (letter.attempt - pg_catalog.jsonb_array_length(letter.errors)),
       letter.timeout,
-      letter.id
+      letter.id,
+      letter.schedule,
+      letter.due_at
     from soniq.dead_letter_jobs as letter
     where letter.id = any (chosen)
     order by letter.id
@@ -2447,6 +3615,600 @@ dry_run: only counts.
 
 Errors: SQ006 older_than.';
 
+-- Periodic jobs. A schedule is a row with the time at which it is due next; tick() enqueues what is due and moves that
+-- time in one transaction, with the row locked, so each run becomes exactly one job however many sessions tick.
+--
+-- A run that is behind its time by no more than soniq.settings.schedule_tolerance is late and takes place; what is
+-- older was missed, while nothing ticked, and the schedule's missed_runs says what becomes of it.
+--
+-- Code that registers schedules at its start must not disturb them: the same definition again changes nothing, another one
+-- first enqueues what was due under the former, and no run is computed before one that has been. So replicas of two
+-- releases may register against each other without a run being lost or doubled, and so may a server whose
+-- clock was set back.
+
+create or replace function soniq._run_after(schedule soniq.schedules, after timestamptz)
+returns timestamptz
+language sql
+volatile
+as $$
+  -- Intervals are counted in seconds from the first registration: a day is 24 hours, and lateness does not add up.
+  select case
+    when (_run_after.schedule).cron is not null
+      then soniq.cron_next(
+          expression => (_run_after.schedule).cron,
+          after => _run_after.after,
+          timezone => (_run_after.schedule).timezone
+        )
+    else (_run_after.schedule).created_at + period.length * (
+        1 + pg_catalog.floor(
+          extract(epoch from _run_after.after - (_run_after.schedule).created_at) / extract(epoch from period.length)
+        )::double precision
+      )
+  end
+  from (
+    select interval '1 second' * extract(epoch from (_run_after.schedule).every)::double precision as length
+  ) as period;
+$$;
+
+comment on function soniq._run_after(soniq.schedules, timestamptz) is
+'The first run of a schedule after a time; NULL if there is none.';
+
+create or replace function soniq._runs_due(schedule soniq.schedules, as_of timestamptz)
+returns setof timestamptz
+language plpgsql
+volatile
+as $$
+declare
+  late_from constant timestamptz := as_of - settings.schedule_tolerance from soniq.settings as settings;
+  run_at timestamptz := schedule.next_run_at;
+  made_up_for integer := 0;
+  on_time boolean := false;
+begin
+  while run_at < late_from and schedule.missed_runs = 'run_all' and made_up_for < schedule.max_missed_runs loop
+    return next run_at;
+    made_up_for := made_up_for + 1;
+    run_at := soniq._run_after(schedule => schedule, after => run_at);
+  end loop;
+
+  if run_at < late_from then
+    run_at := soniq._run_after(schedule => schedule, after => late_from - interval '1 microsecond');
+  end if;
+  while run_at <= as_of loop
+    return next run_at;
+    on_time := true;
+    run_at := soniq._run_after(schedule => schedule, after => run_at);
+  end loop;
+
+  if schedule.missed_runs = 'run_once' and not on_time then
+    return next schedule.next_run_at;
+  end if;
+end;
+$$;
+
+comment on function soniq._runs_due(soniq.schedules, timestamptz) is
+'The runs of a schedule that is due for which there is to be a job: those that are late, and of those missed none (skip), the first if no late one stands in for it (run_once), or the oldest up to max_missed_runs (run_all).';
+
+create or replace function soniq._enqueue_runs(schedule soniq.schedules, runs timestamptz[])
+returns bigint
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  job record;
+  last_job_id bigint;
+begin
+  select *
+  into job
+  from soniq._job_options(
+    job_name => schedule.job_name,
+    queue => schedule.queue,
+    priority => schedule.priority,
+    scheduled_at => null,
+    delay => null,
+    max_attempts => schedule.max_attempts,
+    timeout => schedule.timeout
+  );
+  perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
+
+  with added as (
+    insert into soniq.jobs (
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, schedule, due_at
+    )
+    select
+      schedule.job_name, job.own_queue, job.own_priority, schedule.args, job.as_of, job.as_of, job.tries, job.time_limit,
+      schedule.name, run.due_at
+    from pg_catalog.unnest(_enqueue_runs.runs) as run (due_at)
+    order by run.due_at
+    returning id
+  )
+  select max(added.id)
+  into last_job_id
+  from added;
+
+  perform soniq._wake(queue => job.own_queue);
+  return last_job_id;
+end;
+$$;
+
+comment on function soniq._enqueue_runs(soniq.schedules, timestamptz[]) is
+'Adds a job for each run, and answers with the id of the last.';
+
+create or replace function soniq._may_start(schedule soniq.schedules)
+returns boolean
+language sql
+stable
+as $$
+  select (_may_start.schedule).allow_overlap
+    or not exists (
+      select
+      from soniq.jobs as job
+      where job.id = (_may_start.schedule).last_job_id
+    );
+$$;
+
+comment on function soniq._may_start(soniq.schedules) is
+'False where the schedule forbids overlap and its last job is still queued or processing.';
+
+create or replace function soniq._run_due_schedule(schedule soniq.schedules, as_of timestamptz)
+returns integer
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  runs timestamptz[] := array(
+    select soniq._runs_due(schedule => _run_due_schedule.schedule, as_of => _run_due_schedule.as_of)
+  );
+  job_id bigint;
+begin
+  if not soniq._may_start(schedule => schedule) then
+    runs := '{}';
+  elsif not schedule.allow_overlap then
+    runs := runs[pg_catalog.cardinality(runs):];
+  end if;
+
+  if pg_catalog.cardinality(runs) > 0 then
+    job_id := soniq._enqueue_runs(schedule => schedule, runs => runs);
+  end if;
+
+  update soniq.schedules as known
+  set next_run_at = soniq._run_after(schedule => known, after => _run_due_schedule.as_of),
+    last_due_at = coalesce(runs[pg_catalog.cardinality(runs)], known.last_due_at),
+    last_job_id = coalesce(job_id, known.last_job_id)
+  where known.name = schedule.name;
+  return pg_catalog.cardinality(runs);
+end;
+$$;
+
+comment on function soniq._run_due_schedule(soniq.schedules, timestamptz) is
+'Enqueues what is due of a schedule that the caller has locked, moves its next_run_at, and answers how many jobs that were.';
+
+create or replace function soniq._run_due_schedules(max_schedules integer)
+returns integer
+language plpgsql
+volatile
+as $$
+declare
+  as_of constant timestamptz := soniq.clock();
+  jobs integer := 0;
+  due soniq.schedules;
+begin
+  for due in
+    select *
+    from soniq.schedules as known
+    where not known.paused
+      and known.next_run_at <= as_of
+    order by known.next_run_at
+    limit _run_due_schedules.max_schedules
+    for update skip locked
+  loop
+    -- One that cannot be run, because its time zone is no longer known, say, must not keep the others from it.
+    begin
+      jobs := jobs + soniq._run_due_schedule(schedule => due, as_of => as_of);
+    exception
+      when others then
+        raise warning 'schedule % is due and cannot be run: %', due.name, sqlerrm;
+    end;
+  end loop;
+  return jobs;
+end;
+$$;
+
+comment on function soniq._run_due_schedules(integer) is
+'Enqueues what is due of all schedules that nobody else is at, and answers how many jobs that were.';
+
+create or replace function soniq._refuse_schedule(name text)
+returns void
+language sql
+volatile
+as $$
+  select soniq._refuse(
+    'SQ020',
+    pg_catalog.format('there is no schedule %L', _refuse_schedule.name),
+    coalesce(
+      'There are: ' || pg_catalog.string_agg(known.name, ', ') || '.',
+      'There are none; call soniq.schedule() first.'
+    )
+  )
+  from (
+    select first.name
+    from soniq.schedules as first
+    order by first.name
+    limit 20
+  ) as known;
+$$;
+
+create or replace function soniq._lock_schedule(name text)
+returns soniq.schedules
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  schedule soniq.schedules;
+begin
+  select *
+  into schedule
+  from soniq.schedules as known
+  where known.name = _lock_schedule.name
+  for update;
+  if not found then
+    perform soniq._refuse_schedule(name => _lock_schedule.name);
+  end if;
+  return schedule;
+end;
+$$;
+
+comment on function soniq._lock_schedule(text) is
+'The schedule of this name, locked; raises SQ020 if there is none.';
+
+create or replace function soniq._difference(former soniq.schedules, latter soniq.schedules)
+returns text
+language sql
+stable
+as $$
+  select pg_catalog.string_agg(
+    pg_catalog.format('%s from %s to %s', key, coalesce(was.value, 'none'), coalesce(is_now.value, 'none')),
+    ', ' order by key
+  )
+  from pg_catalog.jsonb_each_text(pg_catalog.to_jsonb(_difference.former)) as was (key, value)
+  join pg_catalog.jsonb_each_text(pg_catalog.to_jsonb(_difference.latter)) as is_now (key, value) using (key)
+  where was.value is distinct from is_now.value;
+$$;
+
+create or replace function soniq._put_schedule(given soniq.schedules)
+returns timestamptz
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := given.registered_at;
+  former soniq.schedules;
+begin
+  insert into soniq.schedules
+  select given.*
+  on conflict (name) do nothing;
+  if found then
+    return given.next_run_at;
+  end if;
+
+  former := soniq._lock_schedule(name => given.name);
+  given.paused := former.paused;
+  given.created_at := former.created_at;
+  given.registered_at := former.registered_at;
+  given.next_run_at := former.next_run_at;
+  given.last_due_at := former.last_due_at;
+  given.last_job_id := former.last_job_id;
+  if given is not distinct from former then
+    return former.next_run_at;
+  end if;
+
+  raise notice 'schedule % is changed: %', given.name, soniq._difference(former => former, latter => given);
+  perform soniq._run_due_schedule(schedule => former, as_of => as_of)
+  where not former.paused
+    and former.next_run_at <= as_of;
+
+  update soniq.schedules as known
+  set job_name = given.job_name,
+    cron = given.cron,
+    every = given.every,
+    timezone = given.timezone,
+    args = given.args,
+    queue = given.queue,
+    priority = given.priority,
+    max_attempts = given.max_attempts,
+    timeout = given.timeout,
+    missed_runs = given.missed_runs,
+    max_missed_runs = given.max_missed_runs,
+    allow_overlap = given.allow_overlap,
+    source = given.source,
+    registered_at = as_of,
+    next_run_at = case
+      when (given.cron, given.every, given.timezone) is not distinct from (known.cron, known.every, known.timezone)
+        then known.next_run_at
+      else soniq._run_after(schedule => given, after => greatest(as_of, known.last_due_at))
+    end
+  where known.name = given.name
+  returning next_run_at
+  into given.next_run_at;
+  return given.next_run_at;
+end;
+$$;
+
+comment on function soniq._put_schedule(soniq.schedules) is
+'Adds a schedule, or replaces the one of its name, and answers when it is due next. The newest registration wins, and says so in a notice.';
+
+create or replace function soniq.schedule(
+  name text,
+  job_name text default null,
+  cron text default null,
+  every interval default null,
+  timezone text default null,
+  args jsonb default null,
+  missed_runs text default null,
+  max_missed_runs integer default null,
+  allow_overlap boolean default null,
+  queue text default null,
+  priority integer default null,
+  max_attempts integer default null,
+  timeout interval default null,
+  source text default null
+)
+returns timestamptz
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+  given soniq.schedules;
+begin
+  perform
+    soniq._check_given(code => 'SQ019', what => 'schedule''s name', value => schedule.name),
+    soniq._check_name(code => 'SQ019', what => 'schedule''s name', name => schedule.name, longest => 200),
+    soniq._check_name(code => 'SQ019', what => 'schedule''s source', name => schedule.source, longest => 1000),
+    soniq._check_job_name(job_name => schedule.job_name),
+    soniq._check_timing(cron => schedule.cron, every => schedule.every),
+    soniq._check_cron(expression => schedule.cron),
+    soniq._check_timezone(timezone => schedule.timezone),
+    soniq._check_missed_runs(missed_runs => schedule.missed_runs, max_missed_runs => schedule.max_missed_runs),
+    soniq._check_queue(queue => schedule.queue),
+    soniq._check_priority(priority => schedule.priority),
+    soniq._check_max_attempts(max_attempts => schedule.max_attempts),
+    soniq._check_timeout(timeout => schedule.timeout),
+    soniq._check_args(args => coalesce(schedule.args, '{}'), max_bytes => settings.max_args_bytes)
+  from soniq.settings as settings;
+
+  given.name := schedule.name;
+  given.job_name := coalesce(schedule.job_name, schedule.name);
+  given.cron := schedule.cron;
+  given.every := schedule.every;
+  given.timezone := coalesce(schedule.timezone, 'UTC');
+  given.args := coalesce(schedule.args, '{}');
+  given.queue := schedule.queue;
+  given.priority := schedule.priority::smallint;
+  given.max_attempts := schedule.max_attempts;
+  given.timeout := schedule.timeout;
+  given.missed_runs := coalesce(schedule.missed_runs, 'skip');
+  given.max_missed_runs := coalesce(schedule.max_missed_runs, 100);
+  given.allow_overlap := coalesce(schedule.allow_overlap, true);
+  given.paused := false;
+  given.source := schedule.source;
+  given.created_at := as_of;
+  given.registered_at := as_of;
+  given.next_run_at := soniq._run_after(schedule => given, after => as_of);
+  return soniq._put_schedule(given => given);
+end;
+$$;
+
+comment on function soniq.schedule(text, text, text, interval, text, jsonb, text, integer, boolean, text, integer, integer, interval, text) is
+'Registers a periodic job, or replaces the schedule of this name, and answers when it is due next; NULL if that is never. The same definition again changes nothing; another one wins over the former, which a notice tells, after what was due under the former is enqueued. A paused schedule stays paused.
+
+name: 1 to 200 characters.
+job_name: what to enqueue; the schedule''s name by default.
+cron: five fields (minute, hour, day of month, month, day of week) or six with seconds first, or @daily and the like; as for cron_next().
+every: instead of cron, the time between runs, a second or more, counted from the first registration; a day is 24 hours.
+timezone: an IANA name, in whose local time cron is read; UTC by default.
+args, queue, priority, max_attempts, timeout: as for enqueue().
+missed_runs: what becomes of runs missed while nothing ticked. skip (the default) forgets them; run_once makes up for them with one job; run_all makes up for each, the oldest max_missed_runs of them (100 by default). A run behind its time by no more than soniq.settings.schedule_tolerance is late, not missed, and always takes place.
+allow_overlap: false to enqueue nothing while the schedule''s last job is still queued or processing; that run is skipped. True by default.
+source: whose code registers it, for prune_schedules().
+
+Each job carries the time for which it was enqueued as due_at, and the schedule''s name as schedule.
+
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ017 cron, SQ018 timezone, SQ019 name, source, every, missed_runs or max_missed_runs.';
+
+create or replace function soniq.unschedule(name text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  delete from soniq.schedules as known
+  where known.name = unschedule.name;
+  return found;
+end;
+$$;
+
+comment on function soniq.unschedule(text) is
+'Removes a schedule; jobs that it has enqueued stay. False if there is no such schedule.';
+
+create or replace function soniq.prune_schedules(source text, keep text[], dry_run boolean default false)
+returns setof text
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  chosen text[];
+begin
+  perform
+    soniq._check_given(code => 'SQ019', what => 'schedule''s source', value => prune_schedules.source),
+    soniq._check_given(code => 'SQ019', what => 'list of schedules to keep', value => prune_schedules.keep::text);
+
+  chosen := array(
+    select known.name
+    from soniq.schedules as known
+    where known.source = prune_schedules.source
+      and known.name <> all (prune_schedules.keep)
+    order by known.name
+    for update
+  );
+  delete from soniq.schedules as known
+  where known.name = any (chosen)
+    and prune_schedules.dry_run is not true;
+  return query
+  select pg_catalog.unnest(chosen);
+end;
+$$;
+
+comment on function soniq.prune_schedules(text, text[], boolean) is
+'Removes the schedules that a source registered once and has no longer, and answers with their names.
+
+source: as given to schedule(); those of other sources, and those made by hand, are left alone.
+keep: the names that the source still has.
+dry_run: changes nothing and answers what would be removed.
+
+Errors: SQ019 source or keep is NULL.';
+
+create or replace function soniq.pause_schedule(name text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  schedule constant soniq.schedules := soniq._lock_schedule(name => name);
+begin
+  update soniq.schedules as known
+  set paused = true
+  where known.name = schedule.name
+    and not known.paused;
+  return found;
+end;
+$$;
+
+comment on function soniq.pause_schedule(text) is
+'Stops a schedule from enqueueing, until resume_schedule(). True if this paused it, false if it was paused already.
+
+Errors: SQ020 no such schedule.';
+
+create or replace function soniq.resume_schedule(name text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+  schedule constant soniq.schedules := soniq._lock_schedule(name => name);
+begin
+  update soniq.schedules as known
+  set paused = false,
+    next_run_at = soniq._run_after(schedule => known, after => greatest(as_of, known.last_due_at))
+  where known.name = schedule.name
+    and known.paused;
+  return found;
+end;
+$$;
+
+comment on function soniq.resume_schedule(text) is
+'Lets a paused schedule enqueue again, from its next run on; what fell into the pause does not count as missed. True if this resumed it, false if it was not paused.
+
+Errors: SQ020 no such schedule.';
+
+create or replace function soniq.run_schedule_now(name text)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  schedule constant soniq.schedules := soniq._lock_schedule(name => name);
+  job_id bigint;
+begin
+  if not soniq._may_start(schedule => schedule) then
+    return null;
+  end if;
+
+  job_id := soniq._enqueue_runs(schedule => schedule, runs => array[soniq.clock()]);
+  update soniq.schedules as known
+  set last_job_id = job_id
+  where known.name = schedule.name;
+  return job_id;
+end;
+$$;
+
+comment on function soniq.run_schedule_now(text) is
+'Enqueues a job of a schedule at once, also of a paused one, due now; its next run stays when it is. Answers with the job''s id, or NULL where the schedule forbids overlap and its last job is still queued or processing.
+
+Errors: SQ020 no such schedule.';
+
+create or replace function soniq.preview_schedule(name text, runs integer default 10)
+returns table (run_at timestamptz, local_time timestamp)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  schedule soniq.schedules;
+begin
+  if preview_schedule.runs is null or preview_schedule.runs not between 1 and 1000 then
+    perform soniq._refuse(
+      'SQ012',
+      pg_catalog.format('runs is %s', coalesce(preview_schedule.runs::text, 'NULL')),
+      'Give a whole number from 1 to 1000.'
+    );
+  end if;
+
+  select *
+  into schedule
+  from soniq.schedules as known
+  where known.name = preview_schedule.name;
+  if not found then
+    perform soniq._refuse_schedule(name => preview_schedule.name);
+  end if;
+
+  return query
+  with recursive coming as (
+    select 1 as number, schedule.next_run_at
+    union all
+    select coming.number + 1, soniq._run_after(schedule => schedule, after => coming.next_run_at)
+    from coming
+    where coming.number < preview_schedule.runs
+      and coming.next_run_at is not null
+  )
+  select coming.next_run_at, coming.next_run_at at time zone schedule.timezone
+  from coming
+  where coming.next_run_at is not null
+  order by coming.number;
+end;
+$$;
+
+comment on function soniq.preview_schedule(text, integer) is
+'The next runs of a schedule, and the local time of each; of a paused one, those it would have.
+
+runs: how many, 1 to 1000.
+
+Errors: SQ012 runs, SQ020 no such schedule.';
+
 -- What time does. Any number of sessions may call tick() at once, from anywhere: rows that another tick works on are
 -- skipped, so each piece of work happens once, without a leader.
 
@@ -2476,12 +4238,99 @@ $$;
 comment on function soniq._declare_lost_runners() is
 'Marks the runners that were silent for too long. From then on they can neither claim nor show life.';
 
-create or replace function soniq._take_back_lost_jobs(max_jobs integer)
+create or replace function soniq._absent_runners()
+returns setof bigint
+language sql
+volatile
+set enable_seqscan = off
+as $$
+  select distinct job.runner_id
+  from soniq.jobs as job
+  where job.status = 'processing'
+    and not exists (
+      select
+      from soniq.runners as runner
+      where runner.runner_id = job.runner_id
+    );
+$$;
+
+comment on function soniq._absent_runners() is
+'Runners that hold jobs and are not on the list: somebody deleted their rows. It reads every lease.';
+
+create or replace function soniq._take_back_jobs_of(lost_runners bigint[], max_jobs integer)
 returns integer
 language plpgsql
 volatile
 set enable_seqscan = off
 set jit = off
+as $$
+declare
+  taken integer;
+begin
+  with stranded as (
+    select
+      job.id,
+      job.attempt,
+      case
+        when runner.runner_id is null then pg_catalog.format('runner %s is not on the list', job.runner_id)
+        else pg_catalog.format(
+          'runner %s:%s sent no heartbeat for %s', runner.host, runner.pid, runner.heartbeat_timeout
+        )
+      end as message
+    from soniq.jobs as job
+    left join soniq.runners as runner
+      on runner.runner_id = job.runner_id
+    where job.status = 'processing'
+      and job.runner_id = any (lost_runners)
+    order by job.id
+    limit _take_back_jobs_of.max_jobs
+    for update of job skip locked
+  ),
+  batch as (
+    select
+      pg_catalog.array_agg(stranded.id) as job_ids,
+      pg_catalog.array_agg(stranded.attempt) as attempts,
+      pg_catalog.array_agg(
+        pg_catalog.jsonb_build_object('type', 'RunnerLost', 'message', stranded.message)
+      ) as errors,
+      pg_catalog.array_agg('runner_lost'::text) as reasons
+    from stranded
+    having pg_catalog.count(*) > 0
+  )
+  select pg_catalog.count(*)::integer
+  into taken
+  from batch
+  cross join lateral soniq._fail_leases(
+    job_ids => batch.job_ids, attempts => batch.attempts, errors => batch.errors, reasons => batch.reasons
+  ) as ended;
+  return taken;
+end;
+$$;
+
+comment on function soniq._take_back_jobs_of(bigint[], integer) is
+'Takes back the jobs of these runners. What has meanwhile been reported, or passed to another runner, is left alone: the lock reads the lease again.';
+
+create or replace function soniq._forget_runners(lost_runners bigint[])
+returns void
+language sql
+volatile
+set enable_seqscan = off
+as $$
+  -- Never before its last job is taken back: nobody would look for that one.
+  delete from soniq.runners as runner
+  where runner.runner_id = any (_forget_runners.lost_runners)
+    and not exists (
+      select
+      from soniq.jobs as job
+      where job.status = 'processing'
+        and job.runner_id = runner.runner_id
+    );
+$$;
+
+create or replace function soniq._take_back_lost_jobs(max_jobs integer)
+returns integer
+language plpgsql
+volatile
 as $$
 declare
   lost_runners bigint[];
@@ -2491,50 +4340,17 @@ begin
     select runner.runner_id
     from soniq.runners as runner
     where runner.lost_at is not null
+    for update skip locked
   );
+  if soniq._take_chore(chore => 'absent_runners', every => '1 minute') then
+    lost_runners := lost_runners || array(select soniq._absent_runners());
+  end if;
   if pg_catalog.cardinality(lost_runners) = 0 then
     return 0;
   end if;
 
-  with stranded as (
-    select job.id, job.attempt, runner.host, runner.pid, runner.heartbeat_timeout
-    from soniq.jobs as job
-    join soniq.runners as runner
-      on runner.runner_id = job.runner_id
-    where job.status = 'processing'
-      and job.runner_id = any (lost_runners)
-    order by job.id
-    limit _take_back_lost_jobs.max_jobs
-    for update of job skip locked
-  ),
-  batch as (
-    select
-      pg_catalog.array_agg(stranded.id) as job_ids,
-      pg_catalog.array_agg(stranded.attempt) as attempts,
-      pg_catalog.array_agg(pg_catalog.jsonb_build_object(
-        'type', 'RunnerLost',
-        'message', pg_catalog.format(
-          'runner %s:%s sent no heartbeat for %s', stranded.host, stranded.pid, stranded.heartbeat_timeout
-        )
-      )) as errors,
-      pg_catalog.array_agg('runner_lost'::text) as reasons
-    from stranded
-  )
-  select pg_catalog.count(*)::integer
-  into taken
-  from batch
-  cross join lateral soniq._fail_leases(
-    job_ids => batch.job_ids, attempts => batch.attempts, errors => batch.errors, reasons => batch.reasons
-  ) as ended;
-
-  delete from soniq.runners as runner
-  where runner.runner_id = any (lost_runners)
-    and not exists (
-      select
-      from soniq.jobs as job
-      where job.status = 'processing'
-        and job.runner_id = runner.runner_id
-    );
+  taken := soniq._take_back_jobs_of(lost_runners => lost_runners, max_jobs => _take_back_lost_jobs.max_jobs);
+  perform soniq._forget_runners(lost_runners => lost_runners);
   return taken;
 end;
 $$;
@@ -2593,7 +4409,10 @@ comment on function soniq._take_back_overdue_jobs(integer) is
 create or replace function soniq.tick(
   out lost_runners integer,
   out jobs_of_lost_runners integer,
-  out overdue_jobs integer
+  out overdue_jobs integer,
+  out scheduled_jobs integer,
+  out partitions_made integer,
+  out partitions_dropped integer
 )
 returns record
 language plpgsql
@@ -2605,13 +4424,28 @@ begin
   lost_runners := soniq._declare_lost_runners();
   jobs_of_lost_runners := soniq._take_back_lost_jobs(max_jobs => 10000);
   overdue_jobs := soniq._take_back_overdue_jobs(max_jobs => 10000);
+  scheduled_jobs := soniq._run_due_schedules(max_schedules => 1000);
+
+  -- Last, since it locks partitions until the transaction ends.
+  partitions_made := 0;
+  partitions_dropped := 0;
+  if soniq._take_chore(chore => 'partitions', every => '1 minute') then
+    partitions_made := soniq._make_partitions();
+    partitions_dropped := soniq._drop_partitions();
+    perform soniq._clear_default_partition();
+  end if;
 end;
 $$;
 
 comment on function soniq.tick() is
-'Does what time has made due, and answers how much that was: declares silent runners dead, takes back their jobs, and takes back jobs that are past their deadline. Such a job is queued again, or becomes a dead letter (runner_lost, timeout) when its attempts are spent; each kind 10,000 at a time.
+'Does what time has made due, and answers how much that was.
 
-Runners call it all the time; calling it more often, or from several places, or from pg_cron, does no harm.';
+lost_runners: runners declared dead, being silent for longer than their heartbeat_timeout.
+jobs_of_lost_runners, overdue_jobs: jobs taken back from dead runners, and from live ones that did not report them by their deadline and a grace. They are queued again, or become dead letters (runner_lost, timeout) when their attempts are spent; each kind 10,000 at a time.
+scheduled_jobs: jobs enqueued for schedules that were due.
+partitions_made, partitions_dropped: days of finished_jobs; looked after once a minute.
+
+Runners call it all the time. Any number of sessions may, at once and from anywhere (psql, pg_cron): each piece of work happens once. Call it in a transaction of its own, since it locks what it works on.';
 
 -- Who may call what. PostgreSQL lets everyone execute a new function; Soniq lets nobody but its owner, until a
 -- grant says otherwise. The public functions run with their owner's rights, so a role needs no rights on tables:

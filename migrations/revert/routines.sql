@@ -3,6 +3,10 @@
 
 begin;
 
+drop trigger retention_changed on soniq.settings;
+drop trigger retention_changed on soniq.queues;
+drop trigger retention_changed on soniq.job_types;
+
 do $$
 declare
   routine pg_catalog.regprocedure;

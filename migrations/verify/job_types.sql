@@ -1,5 +1,8 @@
 -- Verify soniq:job_types on pg
 
-select job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, registered_at
+select job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, retention,
+  registered_at
 from soniq.job_types
 where false;
+
+select 'soniq.job_types_retention'::pg_catalog.regclass;

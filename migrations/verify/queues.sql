@@ -1,5 +1,7 @@
 -- Verify soniq:queues on pg
 
-select queue, paused, priority, max_attempts, timeout
+select queue, paused, priority, max_attempts, timeout, retention
 from soniq.queues
 where false;
+
+select 'soniq.queues_retention'::pg_catalog.regclass;

@@ -18,10 +18,11 @@ where function.pronamespace = 'soniq'::regnamespace
 select set_eq(
   $$select distinct substring(signature from '^soniq\.(\w+)') from public_functions$$,
   array[
-    'cancel', 'claim', 'clock', 'complete', 'configure_queue', 'delete_dead_letters', 'deregister_runner', 'enqueue',
-    'enqueue_many', 'fail', 'get_job', 'heartbeat', 'pause_queue', 'prune_dead_letters', 'register_job_type',
-    'register_runner', 'release', 'replay_dead_letters', 'resume_queue', 'resume_runner', 'snooze', 'stop_waiting', 'tick',
-    'version', 'wait_for_jobs'
+    'cancel', 'claim', 'clock', 'complete', 'configure_queue', 'cron_next', 'cron_preview', 'delete_dead_letters',
+    'deregister_runner', 'enqueue', 'enqueue_many', 'fail', 'get_job', 'heartbeat', 'pause_queue', 'pause_schedule',
+    'preview_schedule', 'prune_dead_letters', 'prune_schedules', 'register_job_type', 'register_runner', 'release',
+    'replay_dead_letters', 'resume_queue', 'resume_runner', 'resume_schedule', 'run_schedule_now', 'schedule', 'snooze',
+    'stop_waiting', 'tick', 'unschedule', 'version', 'wait_for_jobs'
   ],
   'these functions are the interface, and no others'
 );
@@ -118,7 +119,7 @@ select is_empty(
     select signature, code.named
     from public_functions
     cross join lateral regexp_matches(obj_description(oid, 'pg_proc'), '\mSQ\d{3}\M', 'g') as code (named)
-    where code.named[1] not between 'SQ001' and 'SQ016'
+    where code.named[1] not between 'SQ001' and 'SQ021'
   $$,
   'the comments name no SQLSTATE that does not exist'
 );

@@ -19,8 +19,15 @@ begin
   else
     return query
     select concat_ws(': ', 'line ' || found.lineno, found.level, concat_ws('; ', found.message, found.detail, found.hint))
-    from public.plpgsql_check_function_tb(
+    from (
+      -- A trigger function is checked for a table that it serves.
+      select coalesce(max(trigger.tgrelid), 0) as served
+      from pg_catalog.pg_trigger as trigger
+      where trigger.tgfoid = findings.function
+    ) as relation
+    cross join lateral public.plpgsql_check_function_tb(
       funcoid => findings.function,
+      relid => relation.served,
       fatal_errors => false,
       other_warnings => true,
       performance_warnings => true,

@@ -1,0 +1,7 @@
+-- Revert soniq:chores from pg
+
+begin;
+
+drop table soniq.chores;
+
+commit;

@@ -1,0 +1,7 @@
+-- Revert soniq:schedules from pg
+
+begin;
+
+drop table soniq.schedules;
+
+commit;

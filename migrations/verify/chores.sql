@@ -1,0 +1,9 @@
+-- Verify soniq:chores on pg
+
+select chore, due_at
+from soniq.chores
+where false;
+
+select 1 / (pg_catalog.count(*) = 2)::integer
+from soniq.chores
+where chore in ('partitions', 'absent_runners');

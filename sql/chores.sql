@@ -1,0 +1,40 @@
+-- What tick() does now and then. The first session to find a chore due puts it off and does it; sessions that look
+-- at the same moment pass on.
+
+create or replace function soniq._take_chore(chore text, every interval)
+returns boolean
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+begin
+  update soniq.chores as known
+  set due_at = as_of + _take_chore.every
+  where known.chore = (
+    select due.chore
+    from soniq.chores as due
+    where due.chore = _take_chore.chore
+      and due.due_at <= as_of
+    for update skip locked
+  );
+  return found;
+end;
+$$;
+
+comment on function soniq._take_chore(text, interval) is
+'True if the chore is due, and now this caller''s to do; it is due again after the interval.';
+
+create or replace function soniq._call_for_chore(chore text)
+returns void
+language sql
+volatile
+as $$
+  update soniq.chores as known
+  set due_at = '-infinity'
+  where known.chore = _call_for_chore.chore;
+$$;
+
+comment on function soniq._call_for_chore(text) is
+'Makes a chore due at the next tick.';

@@ -1,0 +1,80 @@
+-- Jobs that end well, or are cancelled: they move to finished_jobs in one statement, and are kept there for the retention
+-- of their type, else of their queue, else of soniq.settings.
+--
+-- Here as wherever leases come in arrays (fail.sql, hand_back.sql), the planner must look the jobs up by their keys, also
+-- where its statistics are from when the table was empty: so the keys are given as an array besides the join, which
+-- has to be a hash join, and the lease's status is told by runner_id, since a condition on the status would offer
+-- the index of all leases.
+
+create or replace function soniq._finish(
+  job_ids bigint[],
+  attempts integer[],
+  results jsonb[],
+  status soniq.job_status
+)
+returns boolean[]
+language plpgsql
+volatile
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+  common_retention constant interval := settings.retention from soniq.settings as settings;
+  finished boolean[];
+begin
+  with lease as (
+    select *
+    from rows from (
+      pg_catalog.unnest(_finish.job_ids),
+      pg_catalog.unnest(_finish.attempts),
+      pg_catalog.unnest(_finish.results)
+    ) with ordinality as given (job_id, attempt, result, position)
+  ),
+  ended as (
+    delete from soniq.jobs as job
+    using lease
+    where job.id = any (_finish.job_ids)
+      and job.id = lease.job_id
+      and job.attempt = lease.attempt
+      and (job.runner_id is null) = (_finish.status = 'cancelled')
+    returning job.*, lease.result, lease.position
+  ),
+  -- The conditions on retention are those of indexes that are empty where nobody has one of its own.
+  dated as (
+    select ended.*, coalesce(type.retention, waiting.retention, common_retention) as retention
+    from ended
+    left join soniq.job_types as type
+      on type.job_name = ended.job_name
+      and type.retention is not null
+    left join soniq.queues as waiting
+      on waiting.queue = ended.queue
+      and waiting.retention is not null
+  ),
+  kept as (
+    insert into soniq.finished_jobs (
+      id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
+      runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
+    )
+    select
+      dated.id, dated.job_name, dated.queue, dated.priority, _finish.status, dated.args, dated.scheduled_at,
+      dated.enqueued_at, dated.attempt, dated.max_attempts, dated.timeout, dated.dedup_key, dated.runner_id,
+      dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
+      as_of + dated.retention
+    from dated
+    where dated.retention > interval '0'
+  )
+  select coalesce(pg_catalog.array_agg(ended.id is not null order by lease.position), '{}')
+  into finished
+  from lease
+  left join ended
+    on ended.position = lease.position;
+  return finished;
+end;
+$$;
+
+comment on function soniq._finish(bigint[], integer[], jsonb[], soniq.job_status) is
+'Ends jobs as done, if the caller still holds their leases, or as cancelled, if they are queued; answers in the same order which.';
