@@ -10,8 +10,9 @@ from typing import Any, ParamSpec, TypeVar, overload
 import asyncpg
 
 from soniq.errors import BadDeclaration, BadSettings, DuplicateJob
-from soniq.handler import Handler, make_policy
+from soniq.handler import Handler, Policy, make_policy
 from soniq.producer import EnqueueCall
+from soniq.schedule import Schedule, make_schedule
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +28,8 @@ class Soniq:
 
     def __init__(self, database_url: str | None = None, *, pool_max_size: int = 20) -> None:
         self.handlers: dict[str, Handler] = {}
+        self._schedules: list[Schedule] = []
+        self._implied: set[Callable[..., Any]] = set()
         self._database_url = database_url
         self._pool_max_size = pool_max_size
         self._pool: asyncpg.Pool | None = None
@@ -48,6 +51,7 @@ class Soniq:
         retry_delay: float | timedelta | Iterable[float | timedelta] | None = None,
         backoff: str | None = None,
         max_retry_delay: float | timedelta | None = None,
+        retention: float | timedelta | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
     def job(
@@ -63,6 +67,7 @@ class Soniq:
         retry_delay: float | timedelta | Iterable[float | timedelta] | None = None,
         backoff: str | None = None,
         max_retry_delay: float | timedelta | None = None,
+        retention: float | timedelta | None = None,
     ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
         """Registers a function as the handler of a job name; the function itself stays as it is.
 
@@ -73,6 +78,7 @@ class Soniq:
             repeats.
         backoff: "fixed" takes retry_delay as it is, "exponential" doubles it at each failure.
         max_retry_delay: the longest exponential wait.
+        retention: seconds or a timedelta for which finished jobs are kept; 0 keeps none.
 
         The values are checked by the database when a runner registers them. Raises DuplicateJob if the name
         is taken, and BadDeclaration for a function that cannot be called by names.
@@ -85,16 +91,83 @@ class Soniq:
             retry_delay=retry_delay,
             backoff=backoff,
             max_retry_delay=max_retry_delay,
+            retention=retention,
         )
 
         def register(function: Callable[P, R]) -> Callable[P, R]:
-            handler = Handler(function, name or function.__name__, policy)
-            if taken := self.handlers.get(handler.name):
-                raise DuplicateJob(two_handlers(taken, handler))
-            self.handlers[handler.name] = handler
+            if function in self._implied:  # @app.periodic() was nearer to the function
+                self._implied.remove(function)
+                del self.handlers[self._name_of(function)]
+            self._add(Handler(function, name or function.__name__, policy))
             return function
 
         return register if function is None else register(function)
+
+    def periodic(
+        self,
+        *,
+        cron: str | None = None,
+        every: float | timedelta | None = None,
+        timezone: str | None = None,
+        name: str | None = None,
+        args: Mapping[str, Any] | None = None,
+        missed_runs: str | None = None,
+        max_missed_runs: int | None = None,
+        allow_overlap: bool | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Runs a job periodically. It may stand above or below @app.job(...), or without it.
+
+        cron: when, as in "0 3 * * *", or "@daily"; or every: seconds or a timedelta between runs.
+        timezone: an IANA name, in whose local time cron is read; UTC by default.
+        name: the schedule's name; the job's name by default. One function may have several schedules.
+        args: the handler's arguments.
+        missed_runs: what becomes of runs missed while everything was down: "skip" (the default), "run_once"
+            or "run_all", which makes up for max_missed_runs of them at the most.
+        allow_overlap: False to enqueue nothing while the last job is still queued or processing.
+
+        A runner registers the schedule when it starts; the newest registration wins. A handler that takes
+        `job: Job` finds in job.due_at the time for which it was enqueued.
+
+        The values are checked by the database. Raises BadDeclaration for neither or both of cron and every.
+        """
+
+        def register(function: Callable[P, R]) -> Callable[P, R]:
+            if all(handler.function is not function for handler in self.handlers.values()):
+                self._add(Handler(function, function.__name__, Policy()))
+                self._implied.add(function)
+            self._schedules.append(
+                make_schedule(
+                    function,
+                    name=name,
+                    cron=cron,
+                    every=every,
+                    timezone=timezone,
+                    args=args,
+                    missed_runs=missed_runs,
+                    max_missed_runs=max_missed_runs,
+                    allow_overlap=allow_overlap,
+                )
+            )
+            return function
+
+        return register
+
+    @property
+    def schedules(self) -> dict[str, tuple[str, Schedule]]:
+        """The periodic jobs by schedule name, each with its job's name. Raises DuplicateJob."""
+        named: dict[str, tuple[str, Schedule]] = {}
+        for schedule in self._schedules:
+            job_name = self._name_of(schedule.function)
+            name = schedule.name or job_name
+            if name in named:
+                raise DuplicateJob(two_schedules(name, named[name][1], schedule))
+            named[name] = (job_name, schedule)
+        return named
+
+    def _add(self, handler: Handler) -> None:
+        if taken := self.handlers.get(handler.name):
+            raise DuplicateJob(two_handlers(taken, handler))
+        self.handlers[handler.name] = handler
 
     async def enqueue(
         self,
@@ -172,5 +245,13 @@ def two_handlers(first: Handler, second: Handler) -> str:
     """The message for two handlers with one name."""
     return (
         f"two handlers have the job name {first.name!r}: {first.where} and {second.where};"
+        " give one of them another name=..."
+    )
+
+
+def two_schedules(name: str, first: Schedule, second: Schedule) -> str:
+    """The message for two schedules with one name."""
+    return (
+        f"two schedules have the name {name!r}: of {first.where} and of {second.where};"
         " give one of them another name=..."
     )

@@ -20,15 +20,27 @@ from soniq.settings import read_settings
 )
 @click.option("--concurrency", help="Jobs at once (SONIQ_CONCURRENCY, 4).")
 @click.option("--queues", help="Queues to serve, separated by commas (SONIQ_QUEUES, all).")
+@click.option(
+    "--prune-schedules",
+    is_flag=True,
+    help="Remove schedules that the modules have no longer (SONIQ_PRUNE_SCHEDULES, false).",
+)
 @click.option("--burst", is_flag=True, help="Stop when no job is ready and none runs.")
 @click.version_option(soniq.__version__, prog_name="soniq-runner")
-def main(concurrency: str | None, queues: str | None, burst: bool) -> None:
+def main(concurrency: str | None, queues: str | None, prune_schedules: bool, burst: bool) -> None:
     """Claims jobs and runs their handlers until SIGTERM or SIGINT.
 
     SONIQ_DATABASE_URL says where the jobs are, SONIQ_JOBS_MODULES which modules have the handlers.
     """
     try:
-        _run({"concurrency": concurrency, "queues": queues}, burst)
+        _run(
+            {
+                "concurrency": concurrency,
+                "queues": queues,
+                "prune_schedules": "true" if prune_schedules else None,
+            },
+            burst,
+        )
     except (SoniqError, BaseExceptionGroup) as raised:
         error = _refusal(raised)
         if error is None:
@@ -47,8 +59,8 @@ def _run(flags: dict[str, str | None], burst: bool) -> None:
     # Where one starts the runner is where one's modules are, as with python -m.
     sys.path.insert(0, os.getcwd())
     apps = modules.import_apps(settings.jobs_modules)
-    handlers = modules.merge_handlers(apps)
-    asyncio.run(runner.run(settings, apps, handlers, burst=burst))
+    code = modules.merge(apps)
+    asyncio.run(runner.run(settings, code, burst=burst))
 
 
 def _refusal(raised: BaseException) -> SoniqError | None:

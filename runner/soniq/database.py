@@ -33,9 +33,16 @@ CONNECTION_LOST = (
 
 async def connect(url: str, role: str) -> asyncpg.Connection:
     """One connection, which pg_stat_activity shows as soniq-runner and its role."""
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         url, timeout=10, server_settings={"application_name": f"soniq-runner {role}"}
     )
+    connection.add_log_listener(_log_notice)
+    return connection
+
+
+def _log_notice(_: asyncpg.Connection, notice: asyncpg.PostgresLogMessage) -> None:
+    """What the database has to say besides its answers, such as that a schedule was replaced."""
+    log.warning("the database says: %s", notice.message)
 
 
 async def connect_at_start(url: str, role: str) -> asyncpg.Connection:

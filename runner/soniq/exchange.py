@@ -28,7 +28,7 @@ UNKNOWN_RUNNER = "SQ011"
 CLAIM = (
     "select claimed.job_id, claimed.job_name, claimed.args, claimed.queue, claimed.priority,"
     " claimed.attempt, claimed.max_attempts, claimed.scheduled_at, claimed.claimed_at,"
-    " claimed.timeout, claimed.deadline"
+    " claimed.timeout, claimed.deadline, claimed.schedule, claimed.due_at"
     " from pg_catalog.set_config('synchronous_commit', 'off', true)"
     " cross join soniq.claim("
     "runner_id => $1, queues => $2, max_jobs => $3, skip_jobs => $4) as claimed"

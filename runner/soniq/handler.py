@@ -22,6 +22,7 @@ class Policy:
     retry_delays: list[timedelta] | None = None
     backoff: str | None = None
     max_retry_delay: timedelta | None = None
+    retention: timedelta | None = None
 
 
 def make_policy(
@@ -33,6 +34,7 @@ def make_policy(
     retry_delay: float | timedelta | Iterable[float | timedelta] | None,
     backoff: str | None,
     max_retry_delay: float | timedelta | None,
+    retention: float | timedelta | None,
 ) -> Policy:
     """The policy that the decorator's options describe; durations are seconds or timedeltas."""
     if retry_delay is None:
@@ -51,6 +53,7 @@ def make_policy(
         max_retry_delay=None
         if max_retry_delay is None
         else seconds_to_interval("max_retry_delay", max_retry_delay),
+        retention=None if retention is None else seconds_to_interval("retention", retention),
     )
 
 

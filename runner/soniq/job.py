@@ -9,7 +9,10 @@ from soniq.errors import BadDeclaration
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A claimed job. (id, attempt) is its lease; all times are the database's."""
+    """A claimed job. (id, attempt) is its lease; all times are the database's.
+
+    A periodic job carries its schedule's name and the time for which it was enqueued, as due_at.
+    """
 
     id: int
     name: str
@@ -22,6 +25,8 @@ class Job:
     claimed_at: datetime
     timeout: timedelta
     deadline: datetime | None
+    schedule: str | None
+    due_at: datetime | None
 
 
 class Snooze(Exception):

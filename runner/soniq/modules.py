@@ -2,19 +2,39 @@
 
 import importlib
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from soniq.app import Soniq, two_handlers
+from soniq.app import Soniq, two_handlers, two_schedules
 from soniq.errors import DuplicateJob, ModuleNotImportable, NoJobs
 from soniq.handler import Handler
+from soniq.schedule import Schedule
 
 
-def import_apps(names: Iterable[str]) -> list[Soniq]:
-    """The apps that these modules define or import, each once.
+@dataclass(frozen=True, slots=True)
+class PeriodicJob:
+    """A schedule, the job that it enqueues and the module of SONIQ_JOBS_MODULES that it is from."""
+
+    job_name: str
+    module: str
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What the modules declare: handlers by job name, periodic jobs by schedule name."""
+
+    apps: tuple[Soniq, ...]
+    handlers: Mapping[str, Handler]
+    periodic: Mapping[str, PeriodicJob]
+
+
+def import_apps(names: Iterable[str]) -> dict[Soniq, str]:
+    """The apps that these modules define or import, each with the first module that has it.
 
     Raises ModuleNotImportable, NoJobs for a module without a job, and DuplicateJob.
     """
-    apps: list[Soniq] = []
+    apps: dict[Soniq, str] = {}
     for name in names:
         found = [value for value in vars(_import(name)).values() if isinstance(value, Soniq)]
         if not any(app.handlers for app in found):
@@ -22,19 +42,25 @@ def import_apps(names: Iterable[str]) -> list[Soniq]:
                 f"module {name!r} has no jobs: define app = Soniq() in it, or import it there,"
                 " and decorate a function with @app.job"
             )
-        apps.extend(app for app in found if app not in apps)
+        for app in found:
+            apps.setdefault(app, name)
     return apps
 
 
-def merge_handlers(apps: Iterable[Soniq]) -> dict[str, Handler]:
-    """All handlers by job name. Raises DuplicateJob where two apps have the same name."""
-    merged: dict[str, Handler] = {}
-    for app in apps:
+def merge(apps: Mapping[Soniq, str]) -> Code:
+    """What all apps declare. Raises DuplicateJob where two have the same name."""
+    handlers: dict[str, Handler] = {}
+    periodic: dict[str, PeriodicJob] = {}
+    for app, module in apps.items():
         for name, handler in app.handlers.items():
-            if taken := merged.get(name):
+            if taken := handlers.get(name):
                 raise DuplicateJob(two_handlers(taken, handler))
-            merged[name] = handler
-    return merged
+            handlers[name] = handler
+        for name, (job_name, schedule) in app.schedules.items():
+            if former := periodic.get(name):
+                raise DuplicateJob(two_schedules(name, former.schedule, schedule))
+            periodic[name] = PeriodicJob(job_name, module, schedule)
+    return Code(tuple(apps), handlers, periodic)
 
 
 def _import(name: str) -> object:

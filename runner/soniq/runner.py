@@ -4,21 +4,17 @@ import asyncio
 import logging
 import os
 import signal
-import socket
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 import asyncpg
 
-import soniq
-from soniq.app import Soniq
+from soniq import registration
 from soniq.database import check_schema, close, connect_at_start, masked
 from soniq.doorbell import Doorbell
-from soniq.errors import BadSettings, OutcomesLost
+from soniq.errors import OutcomesLost
 from soniq.exchange import Exchange
 from soniq.execution import Execution
-from soniq.handler import Handler
 from soniq.heartbeat import Heartbeat, Lease
+from soniq.modules import Code
 from soniq.settings import Settings
 
 log = logging.getLogger("soniq")
@@ -27,9 +23,7 @@ log = logging.getLogger("soniq")
 LAST_WORDS = 5.0
 
 
-async def run(
-    settings: Settings, apps: Sequence[Soniq], handlers: Mapping[str, Handler], *, burst: bool
-) -> None:
+async def run(settings: Settings, code: Code, *, burst: bool) -> None:
     """Runs jobs until SIGTERM or SIGINT, or in a burst until none is ready.
 
     Raises DatabaseUnreachable, SchemaMissing, SchemaMismatch or BadSettings before it claims anything, and
@@ -38,7 +32,7 @@ async def run(
     connection = await connect_at_start(settings.database_url, "exchange")
     try:
         await check_schema(connection, settings.database_url)
-        await _register_job_types(connection, settings, handlers)
+        await registration.register_code(connection, settings, code)
     except BaseException:
         await close(connection)
         raise
@@ -52,7 +46,7 @@ async def run(
         resume=lambda connection, former, leases: resume(connection, former, leases),
     )
     execution = Execution(
-        handlers,
+        code.handlers,
         concurrency=settings.concurrency,
         thread_count=settings.sync_handler_pool_size,
         on_outcome=exchange.add,
@@ -81,21 +75,21 @@ async def run(
     async def register(connection: asyncpg.Connection) -> int:
         if heartbeat.runner_id is not None:
             log.warning("runner %s was declared dead; registering anew", heartbeat.runner_id)
-        heartbeat.runner_id = await _register_runner(connection, settings)
+        heartbeat.runner_id = await registration.register_runner(connection, settings)
         log.info(
             "runner %s serves %s at %s, %s jobs at once: %s",
             heartbeat.runner_id,
             "all queues" if settings.queues is None else "queues " + ", ".join(settings.queues),
             masked(settings.database_url),
             settings.concurrency,
-            ", ".join(sorted(handlers)),
+            ", ".join(sorted(code.handlers)),
         )
         return heartbeat.runner_id
 
     async def resume(connection: asyncpg.Connection, former: int, leases: list[Lease]) -> int:
         # No heartbeat meanwhile: under the former id it would be told that the runner is dead.
         heartbeat.runner_id = None
-        heartbeat.runner_id = await _resume_runner(connection, former, leases)
+        heartbeat.runner_id = await registration.resume_runner(connection, former, leases)
         log.info("runner %s goes on as runner %s", former, heartbeat.runner_id)
         return heartbeat.runner_id
 
@@ -115,64 +109,9 @@ async def run(
     finally:
         heartbeat.stop()
         execution.close()
-        for app in apps:
+        for app in code.apps:
             await app.close()
     log.info("stopped; nothing is left running")
-
-
-async def _register_job_types(
-    connection: asyncpg.Connection, settings: Settings, handlers: Mapping[str, Handler]
-) -> None:
-    default_timeout = (
-        None if settings.job_timeout is None else timedelta(seconds=settings.job_timeout)
-    )
-    async with connection.transaction():
-        for handler in sorted(handlers.values(), key=lambda handler: handler.name):
-            policy = handler.policy
-            try:
-                await connection.execute(
-                    "select soniq.register_job_type(job_name => $1, queue => $2, priority => $3,"
-                    " max_attempts => $4, timeout => $5, retry_delays => $6, backoff => $7,"
-                    " max_retry_delay => $8)",
-                    handler.name,
-                    policy.queue,
-                    policy.priority,
-                    policy.max_attempts,
-                    default_timeout if policy.timeout is None else policy.timeout,
-                    policy.retry_delays,
-                    policy.backoff,
-                    policy.max_retry_delay,
-                )
-            except (asyncpg.PostgresError, asyncpg.DataError) as error:
-                hint = getattr(error, "hint", None)
-                raise BadSettings(
-                    f"the job {handler.name!r} ({handler.where}) cannot be registered:"
-                    f" {error}{f'; {hint}' if hint else ''}"
-                ) from error
-
-
-async def _register_runner(connection: asyncpg.Connection, settings: Settings) -> int:
-    runner_id: int = await connection.fetchval(
-        "select soniq.register_runner(host => $1, pid => $2, queues => $3, concurrency => $4,"
-        " heartbeat_timeout => $5, runner_version => $6)",
-        socket.gethostname(),
-        os.getpid(),
-        settings.queues,
-        settings.concurrency,
-        timedelta(seconds=settings.heartbeat_timeout),
-        soniq.__version__,
-    )
-    return runner_id
-
-
-async def _resume_runner(connection: asyncpg.Connection, former: int, leases: list[Lease]) -> int:
-    runner_id: int = await connection.fetchval(
-        "select soniq.resume_runner(runner_id => $1, job_ids => $2, attempts => $3)",
-        former,
-        [job_id for job_id, _ in leases],
-        [attempt for _, attempt in leases],
-    )
-    return runner_id
 
 
 async def _obey_signals(exchange: Exchange, execution: Execution, settings: Settings) -> None:

@@ -24,6 +24,7 @@ class Settings:
     tick_interval: float
     shutdown_timeout: float
     sync_handler_pool_size: int
+    prune_schedules: bool
     log_level: str
 
 
@@ -42,7 +43,7 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, str | None
             return None
         try:
             return convert(text.strip())
-        except ValueError:
+        except (ValueError, KeyError):
             problems.append(f"{variable} is {text!r}: {convert.__doc__}")
             return None
 
@@ -58,6 +59,7 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, str | None
         tick_interval=read("tick_interval", "1", _positive_seconds),
         shutdown_timeout=read("shutdown_timeout", "30", _seconds),
         sync_handler_pool_size=read("sync_handler_pool_size", "8", _count),
+        prune_schedules=read("prune_schedules", "false", _yes_or_no),
         log_level=read("log_level", "INFO", _log_level),
     )
     if not problems and settings.heartbeat_timeout <= settings.heartbeat_interval:
@@ -120,6 +122,13 @@ def _positive_seconds(text: str) -> float:
 def _optional_seconds(text: str) -> float | None:
     """give a number of seconds, or 0 for no limit"""
     return None if text == "unset" else _seconds(text)
+
+
+def _yes_or_no(text: str) -> bool:
+    """give true or false"""
+    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+        text.lower()
+    ]
 
 
 def _log_level(text: str) -> str:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from .commands import ROOT, CommandFailed, run
+from .deployment import psql
 from .outcome import Outcome
 from .server import Server, debian_binaries
 
@@ -23,6 +24,8 @@ def test_files() -> list[Path]:
 
 def run_suite(server: Server, database: str) -> Outcome:
     """Runs the suite on a database that has Soniq and pgTAP. Counts what pgTAP calls tests."""
+    # A tick that makes partitions locks other files out until its own file ends; retention.sql alone does.
+    psql(server, database, "--command", "update soniq.chores set due_at = 'infinity'")
     try:
         output = run(
             *("pg_prove", "--norc", "--nocolor", "--directives", f"--jobs={JOBS}"),

@@ -1,7 +1,9 @@
 """Runners that are frozen, killed or cut off: nothing is lost, and a stale lease is refused."""
 
 import signal
+import time
 
+import pytest
 from conftest import StartRunner, WriteJobs, rows
 from testing.server import Server
 from waiting import wait_for
@@ -70,6 +72,41 @@ def test_a_frozen_runner_cannot_complete_what_another_was_given(
     [(next_job,)] = rows(database, "select soniq.enqueue('quick')")
     wait_for(lambda: rows(database, "select from soniq.finished_jobs where id = %s", next_job))
     assert frozen.stop() == 0, "it goes on under a new id"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_fifty_jobs_in_flight_are_done_by_the_other_runner_soon(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner, how: signal.Signals
+) -> None:
+    file = write_jobs(HANDLERS).with_name("told")
+    settings = {"concurrency": 50, "heartbeat_interval": 0.5, "tick_interval": 0.5}
+    victim = start_runner(database, heartbeat_timeout=3, **settings)
+    enqueue = (
+        "select soniq.enqueue_many('until_told', array_fill("
+        "jsonb_build_object('file', %s::text), array[%s]))"
+    )
+    in_flight = {job_id for (job_id,) in rows(database, enqueue, str(file), 50)}
+    started = [file.with_name(f"started-{job_id}-1") for job_id in in_flight]
+    wait_for(lambda: all(path.exists() for path in started))
+    other = start_runner(database, heartbeat_timeout=3, **settings)
+    other.wait_for_log("jobs at once")
+    waiting = {job_id for (job_id,) in rows(database, enqueue, str(file), 30)}
+
+    victim.send(how)
+    lost_at = time.monotonic()
+    file.touch()
+    wait_for(lambda: not rows(database, "select from soniq.jobs limit 1"))
+    took = time.monotonic() - lost_at
+    done = dict(rows(database, "select id, attempt from soniq.finished_jobs where status = 'done'"))
+    assert done == dict.fromkeys(in_flight, 2) | dict.fromkeys(waiting, 1), "only those ran twice"
+    assert took < 3 + 2
+    if how is signal.SIGSTOP:
+        victim.send(signal.SIGCONT)
+        wait_for(lambda: victim.log.count("the lease was lost") == 50)
+        assert victim.stop() == 0
+        assert rows(
+            database, "select distinct result from soniq.finished_jobs where status = 'done'"
+        ) == [(other.pid,)]
 
 
 def test_a_runner_killed_in_mid_work_loses_nothing(

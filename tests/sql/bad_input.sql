@@ -30,7 +30,8 @@ from (values
   ('SQ001', 'job_name', 200),
   ('SQ002', 'queue', 100),
   ('SQ009', 'dedup_key', 500),
-  ('SQ015', 'host', 255)
+  ('SQ015', 'host', 255),
+  ('SQ019', 'schedule''s name', 200)
 ) as name (code, what, longest);
 
 create temporary table places as
@@ -49,7 +50,10 @@ from (values
   ('queue', 'claim({runner}, queues => array[''good'', %s])'),
   ('queue', 'wait_for_jobs(array[''good'', %s])'),
   ('dedup_key', 'enqueue(''x'', dedup_key => %s)'),
-  ('host', 'register_runner(%s)')
+  ('host', 'register_runner(%s)'),
+  ('job_name', 'schedule(''x'', job_name => %s)'),
+  ('queue', 'schedule(''x'', every => ''1 hour'', queue => %s)'),
+  ('schedule''s name', 'schedule(%s)')
 ) as place (what, call);
 
 select is(
@@ -107,6 +111,11 @@ from (values
   ('timeout', 'enqueue_many(''x'', array[''{}'']::jsonb[], %s)'),
   ('timeout', 'register_job_type(''x'', %s)'),
   ('timeout', 'configure_queue(''x'', %s)'),
+  ('priority', 'schedule(''x'', every => ''1 hour'', %s)'),
+  ('max_attempts', 'schedule(''x'', every => ''1 hour'', %s)'),
+  ('timeout', 'schedule(''x'', every => ''1 hour'', %s)'),
+  ('retention', 'configure_queue(''x'', %s)'),
+  ('retention', 'register_job_type(''x'', %s)'),
   ('time', 'enqueue(''x'', %s)'),
   ('time', 'enqueue_many(''x'', array[''{}'']::jsonb[], %s)'),
   ('retry policy', 'register_job_type(''x'', %s)')
@@ -146,6 +155,14 @@ join (values
   (
     'timeout', 'timeout => ''300000 years''', 'SQ008',
     'timeout is too long: 300000 years', 'Give at most 100 years.'
+  ),
+  (
+    'retention', 'retention => ''-1 second''', 'SQ021',
+    'retention is negative: -00:00:01', 'Give an interval of 0 or more, as in ''5 minutes''.'
+  ),
+  (
+    'retention', 'retention => ''300000 years''', 'SQ021',
+    'retention is too long: 300000 years', 'Give at most 100 years.'
   ),
   (
     'time', 'delay => ''-1 second''', 'SQ006',
@@ -235,6 +252,8 @@ from (values
   ('register_job_type(''x'', max_retry_delay => ''infinity'')', 'SQ010', 'max_retry_delay'),
   ('register_runner(''x'', heartbeat_timeout => ''infinity'')', 'SQ015', 'heartbeat_timeout'),
   ('snooze({lease}, ''infinity'')', 'SQ006', 'delay'),
+  ('schedule(''x'', every => ''infinity'')', 'SQ019', 'every'),
+  ('configure_queue(''x'', retention => ''infinity'')', 'SQ021', 'retention'),
   ('prune_dead_letters(''infinity'')', 'SQ006', 'older_than')
 ) as endless (call, code, what);
 \endif
@@ -267,6 +286,87 @@ from (values
     'args must be a JSON object, not string',
     'Name the handler''s arguments, as in {"to": "ada@example.org"}; {} for none.'
   ),
+
+  (
+    'schedule(''x'')', 'SQ019',
+    'neither of cron and every is given', 'Give either cron, as in ''0 3 * * *'', or every, as in ''10 minutes''.'
+  ),
+  (
+    'schedule(''x'', cron => ''* * * * *'', every => ''1 hour'')', 'SQ019',
+    'both of cron and every is given', 'Give either cron, as in ''0 3 * * *'', or every, as in ''10 minutes''.'
+  ),
+  (
+    'schedule(''x'', every => ''1 year'')', 'SQ019',
+    'every is 1 year, and months differ in length',
+    'Give days, hours, minutes or seconds, or use cron: ''0 0 1 * *'' is the first of each month.'
+  ),
+  (
+    'schedule(''x'', every => ''1 month 3 days'')', 'SQ019',
+    'every is 1 mon 3 days, and months differ in length',
+    'Give days, hours, minutes or seconds, or use cron: ''0 0 1 * *'' is the first of each month.'
+  ),
+  (
+    'schedule(''x'', every => ''0.5 seconds'')', 'SQ019',
+    'every is too short: 00:00:00.5', 'Give at least one second.'
+  ),
+  (
+    'schedule(''x'', every => ''-1 hour'')', 'SQ019',
+    'every is too short: -01:00:00', 'Give at least one second.'
+  ),
+  (
+    'schedule(''x'', every => ''37000 days'')', 'SQ019',
+    'every is too long: 37000 days', 'Give at most 100 years.'
+  ),
+  (
+    'schedule(''x'', cron => ''61 * * * *'')', 'SQ017',
+    'cron expression ''61 * * * *'': minute is ''61'', which is not 0 to 59',
+    'Give 0 to 59, or * for all.'
+  ),
+  (
+    'schedule(''x'', cron => ''0 3 * * *'', timezone => ''Europe/Lodnon'')', 'SQ018',
+    'time zone ''Europe/Lodnon'' is not known',
+    'Did you mean Europe/London, Europe/Oslo, Europe/Rome? Names are those of pg_timezone_names.'
+  ),
+  (
+    'schedule(''x'', every => ''1 hour'', missed_runs => ''run'')', 'SQ019',
+    'missed_runs is ''run''', 'Give ''skip'', ''run_once'' or ''run_all''.'
+  ),
+  (
+    'schedule(''x'', every => ''1 hour'', max_missed_runs => 0)', 'SQ019',
+    'max_missed_runs 0 is out of range', 'Give a whole number from 1 to 1000.'
+  ),
+  (
+    'schedule(''x'', every => ''1 hour'', max_missed_runs => 1001)', 'SQ019',
+    'max_missed_runs 1001 is out of range', 'Give a whole number from 1 to 1000.'
+  ),
+  (
+    'schedule(''x'', every => ''1 hour'', args => ''[]'')', 'SQ003',
+    'args must be a JSON object, not array',
+    'Name the handler''s arguments, as in {"to": "ada@example.org"}; {} for none.'
+  ),
+  (
+    'schedule(''x'', every => ''1 hour'', source => '' '')', 'SQ019',
+    'schedule''s source has white space at an end or a control character: '' ''',
+    'Remove it: such names look alike and are not.'
+  ),
+  (
+    'prune_schedules(null, ''{}'')', 'SQ019',
+    'schedule''s source is NULL', 'Give the schedule''s source.'
+  ),
+  (
+    'prune_schedules(''x'', null)', 'SQ019',
+    'list of schedules to keep is NULL', 'Give the list of schedules to keep.'
+  ),
+  (
+    'pause_schedule(''dayly'')', 'SQ020',
+    'there is no schedule ''dayly''', 'There are none; call soniq.schedule() first.'
+  ),
+  (
+    'preview_schedule(''dayly'')', 'SQ020',
+    'there is no schedule ''dayly''', 'There are none; call soniq.schedule() first.'
+  ),
+  ('preview_schedule(''x'', runs => 0)', 'SQ012', 'runs is 0', 'Give a whole number from 1 to 1000.'),
+  ('preview_schedule(''x'', runs => null)', 'SQ012', 'runs is NULL', 'Give a whole number from 1 to 1000.'),
 
   (
     'register_runner(''x'', queues => ''{}'')', 'SQ002',
@@ -496,6 +596,14 @@ from (values
   ('select soniq.enqueue_many(''x'', array[''{}'']::jsonb[], dedup_key => ''k'')'),
   ('select soniq.claim(1, limit_to => 5)')
 ) as unknown (call);
+
+select soniq.schedule('daily', every => '24 hours'), soniq.schedule('hourly', every => '1 hour') \g /dev/null
+select is(
+  pg_temp.refusal_of(format('%s(''dayly'')', call.name)),
+  pg_temp.refused_with('SQ020', 'there is no schedule ''dayly''', 'There are: daily, hourly.'),
+  call.name || ' of a schedule that does not exist'
+)
+from (values ('resume_schedule'), ('run_schedule_now'), ('preview_schedule')) as call (name);
 
 select * from finish();
 rollback;

@@ -158,6 +158,10 @@ as $$
   where statistic.starelid = 'soniq.jobs'::regclass;
 $$;
 
+-- What a tick has to look through.
+select count(soniq.schedule(format('plans %s', n), cron => '0 0 1 1 *')) from generate_series(1, 1000) as n \g /dev/null
+select count(soniq.register_runner('plans.example.org')) from generate_series(1, 200) \g /dev/null
+
 -- Keeps autovacuum away, which writes statistics too.
 lock table soniq.jobs in share update exclusive mode;
 
@@ -201,7 +205,7 @@ from (values
   ('enqueue with a key', 25, null),
   ('enqueue with a key that is held', 18, null),
   ('enqueue 100', 1100, '11 a job'),
-  ('tick with nothing due', 30, null),
+  ('tick with nothing due', 50, 'with 1,000 schedules and 200 runners'),
   ('wait_for_jobs', 12, null),
   ('get_job', 35, null),
   ('cancel', 50, null)

@@ -179,5 +179,55 @@ select is_empty(
   'and forgets the runner'
 );
 
+-- A restarted pod: the same host, perhaps the same pid, another runner.
+
+select soniq.register_runner('pod-7', pid => 1, heartbeat_timeout => '1 minute') as dead_self \gset
+select job_id as of_dead_self from pg_temp.new_lease(runner_id => :dead_self, timeout => '0') \gset
+select soniq.register_runner('pod-7', pid => 1, heartbeat_timeout => '1 minute') as restarted \gset
+select pg_temp.wait('1 minute 1 second') \g /dev/null
+select soniq.heartbeat(:restarted) \g /dev/null
+select is(
+  pg_temp.ticked(), '1 lost runners, 1 of their jobs, 0 overdue jobs',
+  'a restarted pod''s heartbeats do not keep its dead self alive'
+);
+select is(pg_temp.status(:of_dead_self), 'queued', 'whose jobs are taken back');
+select is((soniq.heartbeat(:restarted)).registered, true, 'and it goes on');
+
+-- A runner whose row is deleted by hand, before its jobs are swept.
+
+select soniq.register_runner('deleted.example.org', heartbeat_timeout => '99 years') as deleted \gset
+select job_id as stranded from pg_temp.new_lease(runner_id => :deleted, timeout => '0') \gset
+delete from soniq.runners
+where runner_id = :deleted;
+update soniq.chores
+set due_at = soniq.clock()
+where chore = 'absent_runners';
+select is(
+  pg_temp.ticked(), '0 lost runners, 1 of their jobs, 0 overdue jobs', 'jobs of a runner that is not on the list are found'
+);
+select is(
+  pg_temp.last_error(:stranded), format('RunnerLost: runner %s is not on the list (runner_lost, )', :deleted),
+  'and taken back'
+);
+select is(
+  (select due_at - soniq.clock() from soniq.chores where chore = 'absent_runners'), interval '1 minute',
+  'which is looked for once a minute'
+);
+
+-- Each runner and each job has its own patience: long jobs do not exclude quick recovery.
+
+select soniq.register_runner('patient.example.org', heartbeat_timeout => '1 day') as patient \gset
+select soniq.register_runner('hasty.example.org', heartbeat_timeout => '10 seconds') as hasty \gset
+select job_id as of_patient from pg_temp.new_lease(runner_id => :patient, timeout => '20 hours') \gset
+select job_id as of_hasty from pg_temp.new_lease(runner_id => :hasty, timeout => '20 hours') \gset
+select pg_temp.wait('11 seconds') \g /dev/null
+select is(
+  pg_temp.ticked(), '1 lost runners, 1 of their jobs, 0 overdue jobs',
+  'a runner''s heartbeat_timeout is its own, whatever the timeout of its jobs'
+);
+select is(
+  array[pg_temp.status(:of_patient), pg_temp.status(:of_hasty)], '{processing,queued}', 'and no other runner''s'
+);
+
 select * from finish();
 rollback;
