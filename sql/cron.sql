@@ -2,7 +2,8 @@
 -- array a field, and the calendar is searched for the next local time that is in all of them. Only then does the time
 -- zone come in, as local times may be skipped or come twice.
 --
--- No function here depends on the session's time zone, nor does one add days to a timestamptz, which would.
+-- The session's time zone has no say in any of it. So nothing but hours is added to a timestamptz: a day would be one of
+-- the session's zone, and the difference of two times may be written in days.
 --
 --   SQ017 cron expression   SQ018 time zone
 
@@ -37,14 +38,14 @@ immutable
 parallel safe
 as $$
   select pg_catalog.array_agg(
-      distinct pg_catalog.substr(lower.word, place.number, 1) || pg_catalog.substr(lower.word, place.number + gap.size, 1)
+      distinct pg_catalog.substr(lowered.word, place.number, 1) || pg_catalog.substr(lowered.word, place.number + gap.size, 1)
     )
   from (
     select pg_catalog.lower(_letter_pairs.word) as word
-  ) as lower
+  ) as lowered
   -- With the letters that have another between them, two that were swapped hurt little.
   cross join (values (1), (2)) as gap (size)
-  cross join lateral pg_catalog.generate_series(1, pg_catalog.length(lower.word) - gap.size) as place (number);
+  cross join lateral pg_catalog.generate_series(1, pg_catalog.length(lowered.word) - gap.size) as place (number);
 $$;
 
 create or replace function soniq._similar_timezones(timezone text)
@@ -75,6 +76,7 @@ $$;
 comment on function soniq._similar_timezones(text) is
 'Up to three names that share half of their pairs of letters with this one, most similar first; NULL if none does.';
 
+-- Not parallel safe, and so neither is what calls it: to catch an error takes a subtransaction.
 create or replace function soniq._check_timezone(timezone text)
 returns void
 language plpgsql
@@ -143,7 +145,8 @@ as $$
   select case
       when _cron_number.word !~ '^[0-9]{1,9}$'
         -- In the locale tr_TR, the lower case of FRI is not fri.
-        then pg_catalog.array_position(_cron_number.names, pg_catalog.lower(_cron_number.word collate "C")) - 1 + _cron_number.lowest
+        then _cron_number.lowest - 1
+          + pg_catalog.array_position(_cron_number.names, pg_catalog.lower(_cron_number.word collate "C"))
       when _cron_number.word::integer between _cron_number.lowest and _cron_number.highest
         then _cron_number.word::integer
     end;
@@ -552,10 +555,10 @@ parallel safe
 as $$
 declare
   old_offset constant interval := soniq._utc_offset(at => after, timezone => timezone);
-  -- The clocks change after before_it and no later than at_it.
-  before_it timestamptz := after;
-  at_it timestamptz := until;
-  middle timestamptz;
+  -- In UTC. The clocks change after before_it and no later than at_it.
+  before_it timestamp := pg_catalog.timezone('UTC', after);
+  at_it timestamp := pg_catalog.timezone('UTC', until);
+  middle timestamp;
 begin
   if soniq._utc_offset(at => until, timezone => timezone) = old_offset then
     return null;
@@ -563,14 +566,14 @@ begin
 
   while at_it - before_it > interval '1 second' loop
     middle := pg_catalog.date_trunc('second', before_it + (at_it - before_it) / 2);
-    if soniq._utc_offset(at => middle, timezone => timezone) = old_offset then
+    if soniq._utc_offset(at => pg_catalog.timezone('UTC', middle), timezone => timezone) = old_offset then
       before_it := middle;
     else
       at_it := middle;
     end if;
   end loop;
 
-  return at_it;
+  return pg_catalog.timezone('UTC', at_it);
 end;
 $$;
 
@@ -654,7 +657,9 @@ begin
     if follows_clock then
       -- Right if the clocks do not change before. When they do, the search starts again from there; when the time is
       -- far away, from shortly before it.
-      instant := from_instant + (on_date + at_time - from_local);
+      instant := pg_catalog.timezone(
+        'UTC', on_date + at_time - soniq._utc_offset(at => from_instant, timezone => timezone)
+      );
       reach := least(instant, from_instant + interval '48 hours');
       transition := soniq._transition(after => from_instant, until => reach, timezone => timezone);
       exit when transition is null and reach = instant;
@@ -673,7 +678,7 @@ end;
 $$;
 
 comment on function soniq._cron_next(text, timestamptz, text) is
-'cron_next() without the checks of after and timezone, none of which may be NULL.
+'cron_next() for an after and a timezone that were checked, and are not NULL.
 
 Errors: SQ017 cron expression.';
 

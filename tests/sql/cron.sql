@@ -119,6 +119,17 @@ select is(
   'the last time to search from is not the last to find'
 );
 
+select is(
+  pg_temp.fires(expression => '0 0 29 2 *', after => example.after, runs => 2),
+  example.expected,
+  'leap years after ' || example.after
+)
+from (values
+  (timestamptz '1896-03-01 00:00+00', '1904-02-29 00:00:00, 1908-02-29 00:00:00'),
+  ('1996-03-01 00:00+00', '2000-02-29 00:00:00, 2004-02-29 00:00:00'),
+  ('2096-03-01 00:00+00', '2104-02-29 00:00:00, 2108-02-29 00:00:00')
+) as example (after, expected);
+
 -- Where the clocks change. Each example is one night; the instants are in UTC.
 
 create function pg_temp.instants(expression text, timezone text, after timestamptz, until timestamptz)
@@ -337,6 +348,7 @@ from (values
   ('timezone', 'America/New_York'),
   ('timezone', 'Pacific/Apia'),
   ('timezone', 'Australia/Lord_Howe'),
+  ('timezone', 'Europe/London'),
   ('timezone', 'Foo+5:43'),
   ('datestyle', 'german'),
   ('datestyle', 'sql, dmy'),
@@ -348,7 +360,11 @@ cross join (values
   ('30 2 * * *', 'America/New_York', timestamptz '2026-03-07 12:00:00.5+00'),
   ('30 * * * *', 'America/New_York', '2026-10-31 23:00+00'),
   ('0 9 * * *', 'Pacific/Apia', '2011-12-29 12:00+00'),
-  ('0 */2 29 2 *', 'GMT', '2026-01-01 00:00+00')
+  ('0 */2 29 2 *', 'GMT', '2026-01-01 00:00+00'),
+  -- In these, the session's clocks change before the fire.
+  ('30 * 9 3 *', 'UTC', '2026-03-01 00:00+00'),
+  ('0 * 2 11 *', 'Asia/Kathmandu', '2026-10-31 00:00+00'),
+  ('30 1 * * *', 'Europe/London', '2026-03-28 12:00+00')
 ) as example (expression, timezone, after);
 
 -- Time zones: IANA's names.
