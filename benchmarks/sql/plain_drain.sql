@@ -34,10 +34,10 @@ with ended as (
 )
 insert into plain.finished_jobs (
   id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-  runner_id, claimed_at, errors, replay_of, result, finished_at
+  runner_id, claimed_at, errors, replay_of, result, finished_at, keep_until
 )
 select
   ended.id, ended.job_name, ended.queue, ended.priority, 'done', ended.args, ended.scheduled_at, ended.enqueued_at,
   ended.attempt, ended.max_attempts, ended.timeout, ended.dedup_key, ended.runner_id, ended.claimed_at, ended.errors,
-  ended.replay_of, null, clock_timestamp()
+  ended.replay_of, null, clock_timestamp(), clock_timestamp() + interval '7 days'
 from ended;

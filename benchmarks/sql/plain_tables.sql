@@ -11,7 +11,7 @@ with (
 );
 
 create table plain.finished_jobs (like soniq.finished_jobs including all)
-partition by range (finished_at);
+partition by range (keep_until);
 
 create table plain.finished_jobs_default partition of plain.finished_jobs default;
 

@@ -433,9 +433,7 @@ from (values
   ('Europe/Lodnon', 'Europe/London, '),
   ('Pacific/Auklnad', 'Pacific/Auckland, '),
   ('Etc/GMT+15', 'Etc/GMT+1, '),
-  ('posix/Europe/London', 'Europe/London, '),
-  ('EST6EDT', 'EST5EDT'),
-  ('CEST5', 'EST5EDT')
+  ('posix/Europe/London', 'Europe/London, ')
 ) as bad (timezone, meant);
 
 select lives_ok('select soniq._check_timezone(null)', 'a time zone that is NULL passes: it is the default');
