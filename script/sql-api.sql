@@ -38,6 +38,14 @@ values
     'Jobs given up; `soniq.dead_letter_jobs` holds them, with the error of every attempt.',
     '{replay_dead_letters, delete_dead_letters, prune_dead_letters}'
   ),
+  (
+    'Schedules',
+    'Periodic jobs; `soniq.schedules` holds them. More in [schedules.md](schedules.md).',
+    '{
+      schedule, unschedule, pause_schedule, resume_schedule, run_schedule_now, preview_schedule, prune_schedules,
+      cron_next, cron_preview
+    }'
+  ),
   ('Time', 'What time makes due, and what time it is.', '{tick, clock}'),
   ('Reference', 'What is deployed here.', '{version}');
 

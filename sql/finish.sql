@@ -6,7 +6,7 @@
 -- has to be a hash join, and the lease's status is told by runner_id, since a condition on the status would offer
 -- the index of all leases.
 
-create or replace function soniq._finish(
+create or replace function soniq._move_to_finished(
   job_ids bigint[],
   attempts integer[],
   results jsonb[],
@@ -29,18 +29,18 @@ begin
   with lease as (
     select *
     from rows from (
-      pg_catalog.unnest(_finish.job_ids),
-      pg_catalog.unnest(_finish.attempts),
-      pg_catalog.unnest(_finish.results)
+      pg_catalog.unnest(_move_to_finished.job_ids),
+      pg_catalog.unnest(_move_to_finished.attempts),
+      pg_catalog.unnest(_move_to_finished.results)
     ) with ordinality as given (job_id, attempt, result, position)
   ),
   ended as (
     delete from soniq.jobs as job
     using lease
-    where job.id = any (_finish.job_ids)
+    where job.id = any (_move_to_finished.job_ids)
       and job.id = lease.job_id
       and job.attempt = lease.attempt
-      and (job.runner_id is null) = (_finish.status = 'cancelled')
+      and (job.runner_id is null) = (_move_to_finished.status = 'cancelled')
     returning job.*, lease.result, lease.position
   ),
   -- The conditions on retention are those of indexes that are empty where nobody has one of its own.
@@ -60,7 +60,7 @@ begin
       runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
     )
     select
-      dated.id, dated.job_name, dated.queue, dated.priority, _finish.status, dated.args, dated.scheduled_at,
+      dated.id, dated.job_name, dated.queue, dated.priority, _move_to_finished.status, dated.args, dated.scheduled_at,
       dated.enqueued_at, dated.attempt, dated.max_attempts, dated.timeout, dated.dedup_key, dated.runner_id,
       dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
       as_of + dated.retention
@@ -73,6 +73,29 @@ begin
   left join ended
     on ended.position = lease.position;
   return finished;
+end;
+$$;
+
+create or replace function soniq._finish(
+  job_ids bigint[],
+  attempts integer[],
+  results jsonb[],
+  status soniq.job_status
+)
+returns boolean[]
+language plpgsql
+volatile
+as $$
+begin
+  return soniq._move_to_finished(
+    job_ids => _finish.job_ids, attempts => _finish.attempts, results => _finish.results, status => _finish.status
+  );
+exception
+  -- The default partition was chosen, and the partition of the day was added before it could be written to.
+  when check_violation then
+    return soniq._move_to_finished(
+      job_ids => _finish.job_ids, attempts => _finish.attempts, results => _finish.results, status => _finish.status
+    );
 end;
 $$;
 

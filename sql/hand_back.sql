@@ -1,11 +1,31 @@
 -- Jobs that go back to the queue, whatever the reason: to be retried, snoozed by their handler, or released by a runner that
 -- stops. The callers hold the rows' locks and have checked the leases.
 
+create or replace function soniq._jobs_that_get_their_keys(job_ids bigint[])
+returns setof bigint
+language sql
+volatile
+as $$
+  -- While a job was processed, another may have been enqueued with its key. Both are kept, and the one that comes back
+  -- waits without the key; of several that come back with one key, the oldest gets it. The holder is looked
+  -- up for each job: an anti-join would read all keys.
+  select min(job.id)
+  from soniq.jobs as job
+  where job.id = any (_jobs_that_get_their_keys.job_ids)
+    and job.dedup_key is not null
+    and (
+      select holder.id
+      from soniq.jobs as holder
+      where holder.dedup_key = job.dedup_key
+        and holder.status = 'queued'
+    ) is null
+  group by job.dedup_key;
+$$;
+
 create or replace function soniq._put_back(
   job_ids bigint[],
   run_ats timestamptz[],
-  failures jsonb[],
-  keep_keys boolean
+  failures jsonb[]
 )
 returns void
 language sql
@@ -16,16 +36,7 @@ as $$
     scheduled_at = coalesce(back.run_at, job.scheduled_at),
     max_attempts = job.max_attempts + case when back.failure is null then 1 else 0 end,
     errors = case when back.failure is null then job.errors else job.errors || back.failure end,
-    dedup_key = case
-      when _put_back.keep_keys
-        and not exists (
-          select
-          from soniq.jobs as holder
-          where holder.dedup_key = job.dedup_key
-            and holder.status = 'queued'
-        )
-        then job.dedup_key
-    end,
+    dedup_key = case when keyed.job_id is not null then job.dedup_key end,
     runner_id = null,
     claimed_at = null,
     deadline = null
@@ -34,6 +45,8 @@ as $$
     pg_catalog.unnest(_put_back.run_ats),
     pg_catalog.unnest(_put_back.failures)
   ) as back (job_id, run_at, failure)
+  left join soniq._jobs_that_get_their_keys(job_ids => _put_back.job_ids) as keyed (job_id)
+    on keyed.job_id = back.job_id
   where job.id = any (_put_back.job_ids)
     and job.id = back.job_id;
 $$;
@@ -49,31 +62,19 @@ set jit = off
 as $$
 declare
   as_of constant timestamptz := soniq.clock();
-  keyed boolean;
 begin
-  keyed := exists (
-    select
-    from soniq.jobs as job
-    where job.id = any (_requeue.job_ids)
-      and job.dedup_key is not null
-  );
-
-  -- While a job was processed, another may have been enqueued with its key. Both are kept, and the one that
-  -- comes back waits without the key. The violation arises where two come back at once, or one is enqueued meanwhile.
-  begin
-    perform soniq._put_back(
-      job_ids => _requeue.job_ids, run_ats => _requeue.run_ats, failures => _requeue.failures, keep_keys => true
-    )
-    where keyed;
-  exception
-    when unique_violation then
-      keyed := false;
-  end;
-
-  perform soniq._put_back(
-    job_ids => _requeue.job_ids, run_ats => _requeue.run_ats, failures => _requeue.failures, keep_keys => false
-  )
-  where not keyed;
+  -- The violation arises where another transaction gives a key away meanwhile. The next try sees that.
+  loop
+    begin
+      perform soniq._put_back(
+        job_ids => _requeue.job_ids, run_ats => _requeue.run_ats, failures => _requeue.failures
+      );
+      exit;
+    exception
+      when unique_violation then
+        null;
+    end;
+  end loop;
 
   perform soniq._wake(queue => ready.queue)
   from (

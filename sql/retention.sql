@@ -108,7 +108,7 @@ begin
     return 0;
   end if;
 
-  -- A completion takes neither lock, unless its day has no partition.
+  -- A completion takes neither lock, unless its day has no partition: then it waits for this one, in the default one.
   lock table only soniq.finished_jobs in share update exclusive mode nowait;
   lock table soniq.finished_jobs_default in access exclusive mode nowait;
   perform soniq._make_partition(day => missing.day)
@@ -116,12 +116,13 @@ begin
   return pg_catalog.cardinality(days);
 exception
   when lock_not_available then
+    perform soniq._call_for_chore(chore => 'partitions');
     return 0;
 end;
 $$;
 
 comment on function soniq._make_partitions() is
-'Makes the partitions that are needed soon, and answers how many; none if a lock is not free at once.';
+'Makes the partitions that are needed soon, and answers how many. If a lock is not free at once, it makes none, and the next tick tries again.';
 
 create or replace function soniq._drop_partition(name text)
 returns boolean
@@ -210,6 +211,25 @@ $$;
 comment on function soniq._clear_default_partition() is
 'Deletes, at most 10,000 at a time, jobs that are past their time in the default partition.';
 
+create or replace function soniq._look_after_partitions(out made integer, out dropped integer)
+returns record
+language plpgsql
+volatile
+as $$
+begin
+  made := 0;
+  dropped := 0;
+  if soniq._take_chore(chore => 'partitions', every => '1 minute') then
+    made := soniq._make_partitions();
+    dropped := soniq._drop_partitions();
+    perform soniq._clear_default_partition();
+  end if;
+end;
+$$;
+
+comment on function soniq._look_after_partitions() is
+'Makes, drops and clears partitions if that is due, and answers how many were made and dropped.';
+
 create or replace function soniq._retention_changed()
 returns trigger
 language plpgsql
@@ -218,17 +238,18 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform soniq._call_for_chore(chore => 'partitions');
+  perform soniq._make_partitions();
   return null;
 end;
 $$;
 
 comment on function soniq._retention_changed() is
-'Jobs are to be kept for another time from now on: the next tick makes the partitions that this needs.';
+'Makes the partitions that another retention needs, before the first completion looks for them.';
 
 create or replace trigger retention_changed
 after update of retention on soniq.settings
 for each row
+when (new.retention is distinct from old.retention)
 execute function soniq._retention_changed();
 
 create or replace trigger retention_changed

@@ -40,6 +40,9 @@ begin
     code => 'SQ015', what => 'heartbeat_timeout', duration => register_runner.heartbeat_timeout
   );
 
+  -- Before its first completion, which would otherwise find no partition after a week in which nothing ticked.
+  perform soniq._look_after_partitions();
+
   insert into soniq.runners (
     host, pid, queues, concurrency, runner_version, heartbeat_timeout, registered_at, last_heartbeat_at
   )
@@ -192,6 +195,7 @@ begin
     and job.runner_id = resume_runner.runner_id;
 
   perform soniq._hand_back_all(runner_id => resume_runner.runner_id);
+  perform soniq._look_after_partitions();
   return new_id;
 end;
 $$;

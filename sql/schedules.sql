@@ -17,7 +17,7 @@ as $$
   -- Intervals are counted in seconds from the first registration: a day is 24 hours, and lateness does not add up.
   select case
     when (_run_after.schedule).cron is not null
-      then soniq.cron_next(
+      then soniq._cron_next(
           expression => (_run_after.schedule).cron,
           after => _run_after.after,
           timezone => (_run_after.schedule).timezone

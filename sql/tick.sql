@@ -216,13 +216,9 @@ begin
   scheduled_jobs := soniq._run_due_schedules(max_schedules => 1000);
 
   -- Last, since it locks partitions until the transaction ends.
-  partitions_made := 0;
-  partitions_dropped := 0;
-  if soniq._take_chore(chore => 'partitions', every => '1 minute') then
-    partitions_made := soniq._make_partitions();
-    partitions_dropped := soniq._drop_partitions();
-    perform soniq._clear_default_partition();
-  end if;
+  select done.made, done.dropped
+  into partitions_made, partitions_dropped
+  from soniq._look_after_partitions() as done;
 end;
 $$;
 

@@ -517,7 +517,8 @@ $$;
 -- array a field, and the calendar is searched for the next local time that is in all of them. Only then does the time
 -- zone come in, as local times may be skipped or come twice.
 --
--- No function here depends on the session's time zone, nor does one add days to a timestamptz, which would.
+-- The session's time zone has no say in any of it. So nothing but hours is added to a timestamptz: a day would be one of
+-- the session's zone, and the difference of two times may be written in days.
 --
 --   SQ017 cron expression   SQ018 time zone
 
@@ -552,14 +553,14 @@ immutable
 parallel safe
 as $$
   select pg_catalog.array_agg(
-      distinct pg_catalog.substr(lower.word, place.number, 1) || pg_catalog.substr(lower.word, place.number + gap.size, 1)
+      distinct pg_catalog.substr(lowered.word, place.number, 1) || pg_catalog.substr(lowered.word, place.number + gap.size, 1)
     )
   from (
     select pg_catalog.lower(_letter_pairs.word) as word
-  ) as lower
+  ) as lowered
   -- With the letters that have another between them, two that were swapped hurt little.
   cross join (values (1), (2)) as gap (size)
-  cross join lateral pg_catalog.generate_series(1, pg_catalog.length(lower.word) - gap.size) as place (number);
+  cross join lateral pg_catalog.generate_series(1, pg_catalog.length(lowered.word) - gap.size) as place (number);
 $$;
 
 create or replace function soniq._similar_timezones(timezone text)
@@ -590,6 +591,7 @@ $$;
 comment on function soniq._similar_timezones(text) is
 'Up to three names that share half of their pairs of letters with this one, most similar first; NULL if none does.';
 
+-- Not parallel safe, and so neither is what calls it: to catch an error takes a subtransaction.
 create or replace function soniq._check_timezone(timezone text)
 returns void
 language plpgsql
@@ -658,7 +660,8 @@ as $$
   select case
       when _cron_number.word !~ '^[0-9]{1,9}$'
         -- In the locale tr_TR, the lower case of FRI is not fri.
-        then pg_catalog.array_position(_cron_number.names, pg_catalog.lower(_cron_number.word collate "C")) - 1 + _cron_number.lowest
+        then _cron_number.lowest - 1
+          + pg_catalog.array_position(_cron_number.names, pg_catalog.lower(_cron_number.word collate "C"))
       when _cron_number.word::integer between _cron_number.lowest and _cron_number.highest
         then _cron_number.word::integer
     end;
@@ -1067,10 +1070,10 @@ parallel safe
 as $$
 declare
   old_offset constant interval := soniq._utc_offset(at => after, timezone => timezone);
-  -- The clocks change after before_it and no later than at_it.
-  before_it timestamptz := after;
-  at_it timestamptz := until;
-  middle timestamptz;
+  -- In UTC. The clocks change after before_it and no later than at_it.
+  before_it timestamp := pg_catalog.timezone('UTC', after);
+  at_it timestamp := pg_catalog.timezone('UTC', until);
+  middle timestamp;
 begin
   if soniq._utc_offset(at => until, timezone => timezone) = old_offset then
     return null;
@@ -1078,14 +1081,14 @@ begin
 
   while at_it - before_it > interval '1 second' loop
     middle := pg_catalog.date_trunc('second', before_it + (at_it - before_it) / 2);
-    if soniq._utc_offset(at => middle, timezone => timezone) = old_offset then
+    if soniq._utc_offset(at => pg_catalog.timezone('UTC', middle), timezone => timezone) = old_offset then
       before_it := middle;
     else
       at_it := middle;
     end if;
   end loop;
 
-  return at_it;
+  return pg_catalog.timezone('UTC', at_it);
 end;
 $$;
 
@@ -1169,7 +1172,9 @@ begin
     if follows_clock then
       -- Right if the clocks do not change before. When they do, the search starts again from there; when the time is
       -- far away, from shortly before it.
-      instant := from_instant + (on_date + at_time - from_local);
+      instant := pg_catalog.timezone(
+        'UTC', on_date + at_time - soniq._utc_offset(at => from_instant, timezone => timezone)
+      );
       reach := least(instant, from_instant + interval '48 hours');
       transition := soniq._transition(after => from_instant, until => reach, timezone => timezone);
       exit when transition is null and reach = instant;
@@ -1188,7 +1193,7 @@ end;
 $$;
 
 comment on function soniq._cron_next(text, timestamptz, text) is
-'cron_next() without the checks of after and timezone, none of which may be NULL.
+'cron_next() for an after and a timezone that were checked, and are not NULL.
 
 Errors: SQ017 cron expression.';
 
@@ -2359,7 +2364,7 @@ begin
     return 0;
   end if;
 
-  -- A completion takes neither lock, unless its day has no partition.
+  -- A completion takes neither lock, unless its day has no partition: then it waits for this one, in the default one.
   lock table only soniq.finished_jobs in share update exclusive mode nowait;
   lock table soniq.finished_jobs_default in access exclusive mode nowait;
   perform soniq._make_partition(day => missing.day)
@@ -2367,12 +2372,13 @@ begin
   return pg_catalog.cardinality(days);
 exception
   when lock_not_available then
+    perform soniq._call_for_chore(chore => 'partitions');
     return 0;
 end;
 $$;
 
 comment on function soniq._make_partitions() is
-'Makes the partitions that are needed soon, and answers how many; none if a lock is not free at once.';
+'Makes the partitions that are needed soon, and answers how many. If a lock is not free at once, it makes none, and the next tick tries again.';
 
 create or replace function soniq._drop_partition(name text)
 returns boolean
@@ -2461,6 +2467,25 @@ $$;
 comment on function soniq._clear_default_partition() is
 'Deletes, at most 10,000 at a time, jobs that are past their time in the default partition.';
 
+create or replace function soniq._look_after_partitions(out made integer, out dropped integer)
+returns record
+language plpgsql
+volatile
+as $$
+begin
+  made := 0;
+  dropped := 0;
+  if soniq._take_chore(chore => 'partitions', every => '1 minute') then
+    made := soniq._make_partitions();
+    dropped := soniq._drop_partitions();
+    perform soniq._clear_default_partition();
+  end if;
+end;
+$$;
+
+comment on function soniq._look_after_partitions() is
+'Makes, drops and clears partitions if that is due, and answers how many were made and dropped.';
+
 create or replace function soniq._retention_changed()
 returns trigger
 language plpgsql
@@ -2469,17 +2494,18 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform soniq._call_for_chore(chore => 'partitions');
+  perform soniq._make_partitions();
   return null;
 end;
 $$;
 
 comment on function soniq._retention_changed() is
-'Jobs are to be kept for another time from now on: the next tick makes the partitions that this needs.';
+'Makes the partitions that another retention needs, before the first completion looks for them.';
 
 create or replace trigger retention_changed
 after update of retention on soniq.settings
 for each row
+when (new.retention is distinct from old.retention)
 execute function soniq._retention_changed();
 
 create or replace trigger retention_changed
@@ -2502,7 +2528,7 @@ execute function soniq._retention_changed();
 -- has to be a hash join, and the lease's status is told by runner_id, since a condition on the status would offer
 -- the index of all leases.
 
-create or replace function soniq._finish(
+create or replace function soniq._move_to_finished(
   job_ids bigint[],
   attempts integer[],
   results jsonb[],
@@ -2525,18 +2551,18 @@ begin
   with lease as (
     select *
     from rows from (
-      pg_catalog.unnest(_finish.job_ids),
-      pg_catalog.unnest(_finish.attempts),
-      pg_catalog.unnest(_finish.results)
+      pg_catalog.unnest(_move_to_finished.job_ids),
+      pg_catalog.unnest(_move_to_finished.attempts),
+      pg_catalog.unnest(_move_to_finished.results)
     ) with ordinality as given (job_id, attempt, result, position)
   ),
   ended as (
     delete from soniq.jobs as job
     using lease
-    where job.id = any (_finish.job_ids)
+    where job.id = any (_move_to_finished.job_ids)
       and job.id = lease.job_id
       and job.attempt = lease.attempt
-      and (job.runner_id is null) = (_finish.status = 'cancelled')
+      and (job.runner_id is null) = (_move_to_finished.status = 'cancelled')
     returning job.*, lease.result, lease.position
   ),
   -- The conditions on retention are those of indexes that are empty where nobody has one of its own.
@@ -2556,7 +2582,7 @@ begin
       runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
     )
     select
-      dated.id, dated.job_name, dated.queue, dated.priority, _finish.status, dated.args, dated.scheduled_at,
+      dated.id, dated.job_name, dated.queue, dated.priority, _move_to_finished.status, dated.args, dated.scheduled_at,
       dated.enqueued_at, dated.attempt, dated.max_attempts, dated.timeout, dated.dedup_key, dated.runner_id,
       dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
       as_of + dated.retention
@@ -2569,6 +2595,29 @@ begin
   left join ended
     on ended.position = lease.position;
   return finished;
+end;
+$$;
+
+create or replace function soniq._finish(
+  job_ids bigint[],
+  attempts integer[],
+  results jsonb[],
+  status soniq.job_status
+)
+returns boolean[]
+language plpgsql
+volatile
+as $$
+begin
+  return soniq._move_to_finished(
+    job_ids => _finish.job_ids, attempts => _finish.attempts, results => _finish.results, status => _finish.status
+  );
+exception
+  -- The default partition was chosen, and the partition of the day was added before it could be written to.
+  when check_violation then
+    return soniq._move_to_finished(
+      job_ids => _finish.job_ids, attempts => _finish.attempts, results => _finish.results, status => _finish.status
+    );
 end;
 $$;
 
@@ -2632,11 +2681,31 @@ Errors: SQ016 a NULL job_id or attempt.';
 -- Jobs that go back to the queue, whatever the reason: to be retried, snoozed by their handler, or released by a runner that
 -- stops. The callers hold the rows' locks and have checked the leases.
 
+create or replace function soniq._jobs_that_get_their_keys(job_ids bigint[])
+returns setof bigint
+language sql
+volatile
+as $$
+  -- While a job was processed, another may have been enqueued with its key. Both are kept, and the one that comes back
+  -- waits without the key; of several that come back with one key, the oldest gets it. The holder is looked
+  -- up for each job: an anti-join would read all keys.
+  select min(job.id)
+  from soniq.jobs as job
+  where job.id = any (_jobs_that_get_their_keys.job_ids)
+    and job.dedup_key is not null
+    and (
+      select holder.id
+      from soniq.jobs as holder
+      where holder.dedup_key = job.dedup_key
+        and holder.status = 'queued'
+    ) is null
+  group by job.dedup_key;
+$$;
+
 create or replace function soniq._put_back(
   job_ids bigint[],
   run_ats timestamptz[],
-  failures jsonb[],
-  keep_keys boolean
+  failures jsonb[]
 )
 returns void
 language sql
@@ -2647,16 +2716,7 @@ as $$
     scheduled_at = coalesce(back.run_at, job.scheduled_at),
     max_attempts = job.max_attempts + case when back.failure is null then 1 else 0 end,
     errors = case when back.failure is null then job.errors else job.errors || back.failure end,
-    dedup_key = case
-      when _put_back.keep_keys
-        and not exists (
-          select
-          from soniq.jobs as holder
-          where holder.dedup_key = job.dedup_key
-            and holder.status = 'queued'
-        )
-        then job.dedup_key
-    end,
+    dedup_key = case when keyed.job_id is not null then job.dedup_key end,
     runner_id = null,
     claimed_at = null,
     deadline = null
@@ -2665,6 +2725,8 @@ as $$
     pg_catalog.unnest(_put_back.run_ats),
     pg_catalog.unnest(_put_back.failures)
   ) as back (job_id, run_at, failure)
+  left join soniq._jobs_that_get_their_keys(job_ids => _put_back.job_ids) as keyed (job_id)
+    on keyed.job_id = back.job_id
   where job.id = any (_put_back.job_ids)
     and job.id = back.job_id;
 $$;
@@ -2680,31 +2742,19 @@ set jit = off
 as $$
 declare
   as_of constant timestamptz := soniq.clock();
-  keyed boolean;
 begin
-  keyed := exists (
-    select
-    from soniq.jobs as job
-    where job.id = any (_requeue.job_ids)
-      and job.dedup_key is not null
-  );
-
-  -- While a job was processed, another may have been enqueued with its key. Both are kept, and the one that
-  -- comes back waits without the key. The violation arises where two come back at once, or one is enqueued meanwhile.
-  begin
-    perform soniq._put_back(
-      job_ids => _requeue.job_ids, run_ats => _requeue.run_ats, failures => _requeue.failures, keep_keys => true
-    )
-    where keyed;
-  exception
-    when unique_violation then
-      keyed := false;
-  end;
-
-  perform soniq._put_back(
-    job_ids => _requeue.job_ids, run_ats => _requeue.run_ats, failures => _requeue.failures, keep_keys => false
-  )
-  where not keyed;
+  -- The violation arises where another transaction gives a key away meanwhile. The next try sees that.
+  loop
+    begin
+      perform soniq._put_back(
+        job_ids => _requeue.job_ids, run_ats => _requeue.run_ats, failures => _requeue.failures
+      );
+      exit;
+    exception
+      when unique_violation then
+        null;
+    end;
+  end loop;
 
   perform soniq._wake(queue => ready.queue)
   from (
@@ -3231,6 +3281,9 @@ begin
     code => 'SQ015', what => 'heartbeat_timeout', duration => register_runner.heartbeat_timeout
   );
 
+  -- Before its first completion, which would otherwise find no partition after a week in which nothing ticked.
+  perform soniq._look_after_partitions();
+
   insert into soniq.runners (
     host, pid, queues, concurrency, runner_version, heartbeat_timeout, registered_at, last_heartbeat_at
   )
@@ -3383,6 +3436,7 @@ begin
     and job.runner_id = resume_runner.runner_id;
 
   perform soniq._hand_back_all(runner_id => resume_runner.runner_id);
+  perform soniq._look_after_partitions();
   return new_id;
 end;
 $$;
@@ -3634,7 +3688,7 @@ as $$
   -- Intervals are counted in seconds from the first registration: a day is 24 hours, and lateness does not add up.
   select case
     when (_run_after.schedule).cron is not null
-      then soniq.cron_next(
+      then soniq._cron_next(
           expression => (_run_after.schedule).cron,
           after => _run_after.after,
           timezone => (_run_after.schedule).timezone
@@ -4427,13 +4481,9 @@ begin
   scheduled_jobs := soniq._run_due_schedules(max_schedules => 1000);
 
   -- Last, since it locks partitions until the transaction ends.
-  partitions_made := 0;
-  partitions_dropped := 0;
-  if soniq._take_chore(chore => 'partitions', every => '1 minute') then
-    partitions_made := soniq._make_partitions();
-    partitions_dropped := soniq._drop_partitions();
-    perform soniq._clear_default_partition();
-  end if;
+  select done.made, done.dropped
+  into partitions_made, partitions_dropped
+  from soniq._look_after_partitions() as done;
 end;
 $$;
 

@@ -14,6 +14,8 @@ from soniq.database import CONNECTION_LOST, describe
 from soniq.job import Job
 
 # The database cuts to its own, smaller bounds; this one only keeps monsters off the wire.
+# Classes of SQLSTATE: rolled back, out of resources, not in the state for it, cancelled, a system error, a bug.
+MAY_PASS = ("40", "53", "55", "57", "58", "XX")
 LONGEST_TEXT = 100_000
 PACKAGE = str(Path(__file__).parent)
 
@@ -118,13 +120,16 @@ async def report(
 ) -> list[str | bool | None]:
     """Tells the database of outcomes of one kind; one answer each, false or None: the lease was lost.
 
-    What the database cannot store, as text with a NUL in it, ends as a permanent failure that says so.
+    What the database cannot store, as text with a NUL in it, ends as a permanent failure that says so. Raises what
+    may pass, such as a full disk.
     """
     try:
         return await _call(connection, group)
     except CONNECTION_LOST:
         raise
     except asyncpg.PostgresError as error:
+        if error.sqlstate[:2] in MAY_PASS:
+            raise
         if len(group) > 1:
             return [answer for each in group for answer in await report(connection, [each])]
         told = failed(group[0].job, type(error).__name__, f"could not be reported: {error}")

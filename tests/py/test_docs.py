@@ -23,7 +23,7 @@ def test_the_sql_of_a_page_runs(database: str, page: str) -> None:
     ]
     assert len(statements) >= 6
     for statement in statements:
-        rows(database, statement)  # type: ignore[arg-type]
+        rows(database, statement)
 
 
 def test_work_and_completion_in_one_transaction_happen_exactly_once(

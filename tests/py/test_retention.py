@@ -36,7 +36,7 @@ def tick(url: str) -> tuple[int, int]:
     """Ticks with partitions to be looked after; answers how many were made and dropped."""
     rows(url, "update soniq.chores set due_at = '-infinity'")
     [answer] = rows(url, "select partitions_made, partitions_dropped from soniq.tick()")
-    return answer  # type: ignore[return-value]
+    return answer
 
 
 def partitions(url: str) -> set[str]:

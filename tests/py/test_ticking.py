@@ -56,7 +56,12 @@ def tickers(url: str, count: int) -> Iterator[list[Ticker]]:
     """So many of them, to be killed and replaced at will."""
     running: list[Ticker] = []
     with ExitStack() as stack:
-        stack.callback(lambda: [ticker.kill() for ticker in running])
+
+        @stack.callback
+        def kill_all() -> None:
+            for ticker in running:
+                ticker.kill()
+
         running.extend(Ticker(url) for _ in range(count))
         yield running
 
@@ -152,7 +157,7 @@ def job(database: str, job_id: int) -> tuple[str, int, int | None]:
     [found] = rows(
         database, "select status::text, attempt, runner_id from soniq.get_job(%s)", job_id
     )
-    return found  # type: ignore[return-value]
+    return found
 
 
 def test_a_sweep_leaves_alone_what_is_being_completed(database: str) -> None:

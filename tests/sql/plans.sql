@@ -29,6 +29,15 @@ as $$
   );
 $$;
 
+-- Queued jobs with keys: looking one up must not read them all.
+create function pg_temp.add_keyed_jobs(jobs integer)
+returns void
+language sql
+as $$
+  select soniq.enqueue('plans', queue => pg_temp.queue('keyed'), dedup_key => format('plans %s %s', pg_backend_pid(), n))
+  from generate_series(1, add_keyed_jobs.jobs) as n;
+$$;
+
 create function pg_temp.add_ready_jobs(state text, jobs integer)
 returns void
 language sql
@@ -82,7 +91,7 @@ as $$
 $$;
 
 -- A call about jobs that are being processed: %1$s stands for their ids and %2$s for their attempts.
-create function pg_temp.measure_report(state text, what text, jobs integer, statement text)
+create function pg_temp.measure_report(state text, what text, jobs integer, statement text, name text default null)
 returns void
 language sql
 as $$
@@ -96,7 +105,8 @@ as $$
     )
   )
   from soniq.claim(
-    pg_temp.the_runner(), array[pg_temp.queue('ready ' || measure_report.state)], measure_report.jobs
+    pg_temp.the_runner(), array[pg_temp.queue(coalesce(measure_report.name, 'ready ' || measure_report.state))],
+    measure_report.jobs
   ) as claimed;
 $$;
 
@@ -126,6 +136,7 @@ begin
     pg_temp.measure_report(state, 'complete 100', 100, 'select soniq.complete(%1$s, %2$s)'),
     pg_temp.measure_report(state, 'complete 1', 1, 'select soniq.complete(%1$s, %2$s)'),
     pg_temp.measure_report(state, 'fail 100', 100, hundred_failures),
+    pg_temp.measure_report(state, 'fail 100 with keys', 100, hundred_failures, 'keyed'),
     pg_temp.measure(state, 'enqueue', one_more),
     pg_temp.measure(state, 'enqueue with a key', with_a_key),
     pg_temp.measure(state, 'enqueue with a key that is held', with_a_key),
@@ -165,6 +176,7 @@ select count(soniq.register_runner('plans.example.org')) from generate_series(1,
 -- Keeps autovacuum away, which writes statistics too.
 lock table soniq.jobs in share update exclusive mode;
 
+select pg_temp.add_keyed_jobs(20000) \g /dev/null
 select pg_temp.add_ready_jobs('warm up', 20000), pg_temp.add_jobs('later', 100000, delay => '1 week') \g /dev/null
 select pg_temp.add_ready_jobs(state, 30000)
 from unnest(array['never analysed', 'analysed when empty', 'analysed']) as state \g /dev/null
@@ -182,8 +194,8 @@ select pg_temp.measure_everything('warm up') from generate_series(1, 7) \g /dev/
 select pg_temp.measure_everything('analysed') \g /dev/null
 
 select is(
-  format('%s calls', count(*)), '48 calls',
-  'each of 16 calls is measured three times'
+  format('%s calls', count(*)), '51 calls',
+  'each of 17 calls is measured three times'
 )
 from measured
 where state <> 'warm up';
@@ -201,6 +213,7 @@ from (values
   ('complete 100', 1500, '15 a job'),
   ('complete 1', 20, null),
   ('fail 100', 5500, '55 a job'),
+  ('fail 100 with keys', 7000, '70 a job'),
   ('enqueue', 25, null),
   ('enqueue with a key', 25, null),
   ('enqueue with a key that is held', 18, null),

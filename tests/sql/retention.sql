@@ -1,5 +1,7 @@
 -- Retention: finished jobs go to the partition of the day until which they are kept; tick() makes the days ahead and
--- drops those that are over. What waits for whom when several sessions are at it is test_retention.py's matter.
+-- drops those that are over. More on what waits for whom when several sessions are at it: test_retention.py.
+--
+-- This file is run alone, since it makes and drops partitions, which others would be in the way of.
 
 begin;
 \ir support.sql
@@ -59,25 +61,70 @@ as $$
   );
 $$;
 
--- Settings are changed before partitions are made: see support.sql.
-update soniq.settings
-set retention = '7 days';
-
--- Where another session holds a lock that is needed, nobody waits. The other session makes a day that is long over; it
--- has to be there, and its locks taken, before this session takes any.
+-- Other sessions, and first, while this one holds no lock that they need.
 
 select exists (select from pg_catalog.pg_available_extensions where name = 'dblink') as has_dblink \gset
 \if :has_dblink
 create extension if not exists dblink;
-select dblink_connect(
-  'other',
-  format(
-    'host=''%s'' port=%s dbname=''%s'' user=''%s''',
-    coalesce(host(inet_server_addr()), split_part(current_setting('unix_socket_directories'), ',', 1)),
-    current_setting('port'), current_database(), current_user
-  )
+
+create function pg_temp.connect(name text)
+returns void
+language sql
+as $$
+  select dblink_connect(
+    connect.name,
+    format(
+      'host=''%s'' port=%s dbname=''%s'' user=''%s''',
+      coalesce(host(inet_server_addr()), split_part(current_setting('unix_socket_directories'), ',', 1)),
+      current_setting('port'), current_database(), current_user
+    )
+  );
+$$;
+
+create function pg_temp.call(name text, call text)
+returns void
+language sql
+as $$
+  select dblink_exec(call.name, format('do %L', format('begin perform %s; end', call.call)));
+$$;
+
+select pg_temp.connect('other'), pg_temp.connect('completing') \g /dev/null
+select pg_temp.call('other', 'soniq._make_partition(day => ''2001-01-01'')') \g /dev/null
+
+-- A completion that has chosen the default partition waits while the partition of its day is added. By the clock of
+-- those sessions it is today.
+
+select 'retention race ' || pg_backend_pid() as race \gset
+select (current_timestamp at time zone 'UTC')::date + 7 as day \gset
+select soniq._partition_name(day => :'day') as partition_of_the_day \gset
+select pg_temp.call('completing', format('soniq.enqueue(%L, queue => %1$L)', :'race')) \g /dev/null
+select pg_temp.call('completing', format('soniq.claim(soniq.register_runner(%L), array[%1$L])', :'race')) \g /dev/null
+select dblink_exec('other', 'begin') \g /dev/null
+select pg_temp.call('other', format('soniq._make_partition(day => %L)', :'day')) \g /dev/null
+select dblink_send_query(
+  'completing',
+  format('select soniq.complete(job.id, 1) from soniq.jobs as job where job.queue = %L', :'race')
 ) \g /dev/null
-select dblink_exec('other', $$do 'begin perform soniq._make_partition(date ''2001-01-01''); end'$$) \g /dev/null
+do $$
+begin
+  while not exists (select from pg_catalog.pg_locks where not granted) loop
+    perform pg_catalog.pg_sleep(0.01);
+  end loop;
+end;
+$$;
+select dblink_exec('other', 'commit') \g /dev/null
+select is(
+  (select answer.completed from dblink_get_result('completing') as answer (completed boolean)), true,
+  'a completion during which its day is added succeeds'
+);
+select is(
+  (select job.tableoid::regclass::text from soniq.finished_jobs as job where job.queue = :'race'),
+  'soniq.' || :'partition_of_the_day',
+  'and goes to that day'
+);
+
+-- Where a lock is needed that another session holds, nobody waits. There is a day that is long over.
+
 select dblink_exec('other', 'begin; lock table only soniq.finished_jobs in share update exclusive mode') \g /dev/null
 insert into soniq.finished_jobs (
   id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, errors,
@@ -88,15 +135,16 @@ values (
 );
 select is(pg_temp.upkeep(), '0 made, 0 dropped', 'while another session alters the table, nothing is made or dropped');
 select is(pg_temp.status(0), null, 'but a day that is over is emptied');
+select is((soniq.tick()).partitions_made, 0, 'the next tick tries again');
 select dblink_exec('other', 'rollback; begin; lock table only soniq.finished_jobs in row exclusive mode') \g /dev/null
-select is(pg_temp.upkeep(), '3 made, 0 dropped', 'completions under way are in the way of dropping only');
+select is((soniq.tick()).partitions_made, 3, 'completions under way are in the way of dropping only');
 select isnt(to_regclass('soniq.finished_jobs_20010101'), null, 'the day stays until they are through');
 select dblink_exec('other', 'rollback') \g /dev/null
 select matches(pg_temp.upkeep(), '^0 made, [1-9]', 'and is dropped then');
-select dblink_disconnect('other') \g /dev/null
+select dblink_disconnect('other'), dblink_disconnect('completing') \g /dev/null
 drop table soniq.finished_jobs_20300108, soniq.finished_jobs_20300109, soniq.finished_jobs_20300110;
 \else
-select skip('this server has no dblink', 5);
+select skip('this server has no dblink', 8);
 \endif
 
 select set_config('soniq_test.runner', pg_temp.new_runner(heartbeat_timeout => '99 years')::text, true) \g /dev/null
@@ -137,14 +185,19 @@ select is(
 );
 update soniq.settings
 set retention = '8 days';
-select is((soniq.tick()).partitions_made, 1, 'and at the next tick when the retention changes');
-select is(pg_temp.days(), '20300108, 20300109, 20300110, 20300111', 'which makes the days that this needs');
+select is(
+  pg_temp.days(), '20300108, 20300109, 20300110, 20300111', 'and when the retention changes, for which days are made at once'
+);
 select soniq.configure_queue('retention short', retention => '1 day');
 select soniq.register_job_type('retention longer', retention => '30 days');
-select is((soniq.tick()).partitions_made, 6, 'also of a queue or a job type');
+select is(
+  pg_temp.days(),
+  '20300102, 20300103, 20300104, 20300108, 20300109, 20300110, 20300111, 20300131, 20300201, 20300202',
+  'also of a queue or a job type'
+);
 select soniq.register_job_type('retention none', retention => '0');
 select soniq.configure_queue('retention none', retention => '0');
-select is((soniq.tick()).partitions_made, 0, 'a retention of 0 needs none');
+select is(pg_temp.upkeep(), '0 made, 0 dropped', 'a retention of 0 needs none');
 
 -- Who keeps what for how long.
 
@@ -226,3 +279,10 @@ select * from finish();
 rollback;
 
 drop table if exists soniq.finished_jobs_20010101;
+\if :has_dblink
+drop table soniq.:"partition_of_the_day";
+delete from soniq.runners
+where host = :'race';
+delete from soniq.lanes
+where queue = :'race';
+\endif
