@@ -476,7 +476,10 @@ begin
       pg_catalog.format('%s of cron and every is given', case when cron is null then 'neither' else 'both' end),
       'Give either cron, as in ''0 3 * * *'', or every, as in ''10 minutes''.'
     );
-  elsif extract(year from every) <> 0 or extract(month from every) <> 0 then
+  end if;
+
+  perform soniq._check_length(code => 'SQ019', what => 'every', duration => every);
+  if extract(year from every) <> 0 or extract(month from every) <> 0 then
     perform soniq._refuse(
       'SQ019',
       pg_catalog.format('every is %s, and months differ in length', every),
@@ -487,8 +490,6 @@ begin
       'SQ019', pg_catalog.format('every is too short: %s', every), 'Give at least one second.'
     );
   end if;
-
-  perform soniq._check_length(code => 'SQ019', what => 'every', duration => every);
 end;
 $$;
 
