@@ -34,11 +34,16 @@ def row_counts(server: Server, database: str) -> dict[str, int]:
     count = sql.SQL("select count(*) from pg_catalog.{}")
     with psycopg.connect(server.url(database)) as connection:
         names = [str(name) for (name,) in connection.execute(CATALOGS)]
-        return {
+        counts = {
             name: int(total)
             for name in names
             for (total,) in connection.execute(count.format(sql.Identifier(name)))
         }
+        # A session's schemas for temporary tables stay behind it, empty, for the next session.
+        [(temporary,)] = connection.execute(
+            "select count(*) from pg_catalog.pg_namespace where nspname ~ '^pg_(toast_)?temp_'"
+        ).fetchall()
+        return {**counts, "pg_namespace": counts["pg_namespace"] - int(temporary)}
 
 
 def expect_same(expected: str, found: str) -> None:
