@@ -16,6 +16,7 @@ from soniq.schedule import Schedule, make_schedule
 
 P = ParamSpec("P")
 R = TypeVar("R")
+DEFAULT_POOL_SIZE = 20
 
 
 class Soniq:
@@ -23,15 +24,18 @@ class Soniq:
 
     database_url: where the app's own connections go, postgresql://...; SONIQ_DATABASE_URL by default.
     pool_max_size: how many connections of its own the app opens at the most; none before the first is
-        asked for.
+        asked for. In a runner, SONIQ_POOL_MAX_SIZE by default; 20 elsewhere.
     """
 
-    def __init__(self, database_url: str | None = None, *, pool_max_size: int = 20) -> None:
+    def __init__(
+        self, database_url: str | None = None, *, pool_max_size: int | None = None
+    ) -> None:
         self.handlers: dict[str, Handler] = {}
         self._schedules: list[Schedule] = []
         self._implied: set[Callable[..., Any]] = set()
         self._database_url = database_url
-        self._pool_max_size = pool_max_size
+        self._pool_sizes = (0, DEFAULT_POOL_SIZE if pool_max_size is None else pool_max_size)
+        self.pool_is_sized_in_code = pool_max_size is not None
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
 
@@ -228,11 +232,20 @@ class Soniq:
                         "no database is known: set SONIQ_DATABASE_URL, or give Soniq(database_url=...)"
                         " or enqueue(connection=...)"
                     )
-                self._pool = await asyncpg.create_pool(
-                    url, min_size=0, max_size=self._pool_max_size
-                )
+                least, most = self._pool_sizes
+                if most == 0:
+                    raise BadSettings(
+                        "a connection is asked for, and SONIQ_POOL_MAX_SIZE is 0, which says that none"
+                        " would be: set it to SONIQ_CONCURRENCY + SONIQ_POOL_HEADROOM or more"
+                    )
+                self._pool = await asyncpg.create_pool(url, min_size=least, max_size=most)
         async with self._pool.acquire() as connection:
             yield connection
+
+    def size_pool(self, least: int, most: int) -> None:
+        """What a runner's settings say of the app's own connections; a size given in code stays."""
+        if not self.pool_is_sized_in_code:
+            self._pool_sizes = (least, most)
 
     async def close(self) -> None:
         """Closes the app's own connections, if it opened any."""

@@ -49,6 +49,18 @@ class SchemaMismatch(SoniqError):
     exit_code = 16
 
 
+class DatabaseRefused(SoniqError):
+    """The database refuses what a command asks for; the message is the database's, with its remedy."""
+
+    exit_code = 17
+
+
+class NotConfirmed(SoniqError):
+    """Something that takes many jobs was not confirmed."""
+
+    exit_code = 18
+
+
 class BadDeclaration(SoniqError):
     """A handler or an option in the code cannot work; raised where it is declared."""
 

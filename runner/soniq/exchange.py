@@ -41,6 +41,7 @@ class Exchange:
     register: makes this process known on a connection and answers with its runner_id.
     resume: given the former runner_id and the leases known here, does so after a connection broke.
     burst: stop by itself once no job is ready and none runs.
+    at_most: stop by itself after so many jobs; None is no limit.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Exchange:
         queues: Sequence[str] | None,
         poll_interval: float,
         burst: bool,
+        at_most: int | None,
         register: Callable[[asyncpg.Connection], Awaitable[int]],
         resume: Callable[[asyncpg.Connection, int, list[tuple[int, int]]], Awaitable[int]],
     ) -> None:
@@ -57,6 +59,7 @@ class Exchange:
         self._queues = queues
         self._poll_interval = poll_interval
         self._burst = burst
+        self._left = at_most
         self._register = register
         self._resume_as = resume
         self._must_resume = False
@@ -147,8 +150,9 @@ class Exchange:
         loop = asyncio.get_running_loop()
         look_again, due_at = FIRST_LOOK_AGAIN, float("inf")
         while True:
-            room = 0 if self._stopping else execution.room
+            room = self._room(execution)
             jobs = await self._claim(connection, execution, room) if room else []
+            self._count(jobs)
             execution.start(tasks, jobs)
             execution.release_stale()
             reported = await self._report(connection)
@@ -171,6 +175,17 @@ class Exchange:
             else:
                 await self._wait(LONGEST_WAIT if execution.has_waiting else None)
 
+    def _room(self, execution: Execution) -> int:
+        if self._stopping:
+            return 0
+        return execution.room if self._left is None else min(execution.room, self._left)
+
+    def _count(self, jobs: Sequence[Job]) -> None:
+        if self._left is not None:
+            self._left -= len(jobs)
+            if self._left == 0:
+                self.stop()
+
     async def _wait(self, seconds: float | None) -> None:
         try:
             async with asyncio.timeout(seconds):
@@ -184,7 +199,7 @@ class Exchange:
     ) -> list[Job]:
         if self.runner_id is None:
             self.runner_id = await self._register(connection)
-        any_kind = execution.room_for_sync
+        any_kind = min(execution.room_for_sync, room)
         rows = []
         if any_kind:
             rows = await connection.fetch(CLAIM, self.runner_id, self._queues, any_kind, None)

@@ -36,9 +36,6 @@ async def _register_job_type(
     connection: asyncpg.Connection, settings: Settings, name: str, handler: Handler
 ) -> None:
     policy = handler.policy
-    timeout = policy.timeout
-    if timeout is None and settings.job_timeout is not None:
-        timeout = timedelta(seconds=settings.job_timeout)
     await _tell(
         connection,
         f"the job {name!r} ({handler.where})",
@@ -49,12 +46,19 @@ async def _register_job_type(
         policy.queue,
         policy.priority,
         policy.max_attempts,
-        timeout,
+        _first(policy.timeout, settings.job_timeout),
         policy.retry_delays,
         policy.backoff,
         policy.max_retry_delay,
-        policy.retention,
+        _first(policy.retention, settings.retention),
     )
+
+
+def _first(declared: timedelta | None, seconds: float | None) -> timedelta | None:
+    """What the handler declares, else what the settings say, else nothing."""
+    if declared is None and seconds is not None:
+        return timedelta(seconds=seconds)
+    return declared
 
 
 async def _register_schedule(

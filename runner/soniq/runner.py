@@ -23,8 +23,8 @@ log = logging.getLogger("soniq")
 LAST_WORDS = 5.0
 
 
-async def run(settings: Settings, code: Code, *, burst: bool) -> None:
-    """Runs jobs until SIGTERM or SIGINT, or in a burst until none is ready.
+async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | None) -> None:
+    """Runs jobs until SIGTERM or SIGINT, or in a burst until none is ready, and `at_most` so many.
 
     Raises DatabaseUnreachable, SchemaMissing, SchemaMismatch or BadSettings before it claims anything, and
     OutcomesLost when the database stayed away until the end.
@@ -42,6 +42,7 @@ async def run(settings: Settings, code: Code, *, burst: bool) -> None:
         queues=settings.queues,
         poll_interval=settings.poll_interval,
         burst=burst,
+        at_most=at_most,
         register=lambda connection: register(connection),
         resume=lambda connection, former, leases: resume(connection, former, leases),
     )

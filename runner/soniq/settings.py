@@ -1,12 +1,41 @@
-"""The runner's settings, read from SONIQ_* and checked all at once."""
+"""The settings of every Soniq command: what there is, where a value comes from, and whether it is right.
 
+A flag wins over the environment, that over soniq.toml in the working directory, and that over the default.
+"""
+
+import difflib
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
+from soniq.database import masked
 from soniq.errors import BadSettings
 
-T = TypeVar("T")
+FILE = Path("soniq.toml")
+PREFIX = "SONIQ_"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `default` is text as in the environment; None: it has to be given where it is needed."""
+
+    name: str
+    default: str | None
+    parse: Callable[[str], Any]
+    meaning: str
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def remedy(self) -> str:
+        """What to give, for messages."""
+        return str(self.parse.__doc__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,65 +43,168 @@ class Settings:
     """What a runner is told. Durations are in seconds; None for queues is all of them."""
 
     database_url: str
+    listen_url: str | None
     jobs_modules: tuple[str, ...]
-    concurrency: int
     queues: tuple[str, ...] | None
+    concurrency: int
+    sync_handler_pool_size: int
     job_timeout: float | None
+    retention: float | None
+    shutdown_timeout: float
+    pool_min_size: int
+    pool_max_size: int
+    pool_headroom: int
     heartbeat_interval: float
     heartbeat_timeout: float
     poll_interval: float
     tick_interval: float
-    shutdown_timeout: float
-    sync_handler_pool_size: int
     prune_schedules: bool
+    metrics_port: int | None
     log_level: str
+    log_format: str
 
 
-def read_settings(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
-    """Settings from flags, then from the environment, then their defaults.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A setting's text and where it is from; `problem` is what is wrong with it."""
 
-    Raises BadSettings, whose message names every setting that is missing or wrong.
-    """
-    problems: list[str] = []
+    setting: Setting
+    text: str | None
+    source: str
+    value: Any
+    problem: str | None
 
-    def read(name: str, default: str | None, convert: Callable[[str], T]) -> Any:
-        variable = f"SONIQ_{name.upper()}"
-        text = flags.get(name) or environment.get(variable) or default
-        if text is None:
-            problems.append(f"{variable} is not set: {convert.__doc__}")
-            return None
-        try:
-            return convert(text.strip())
-        except (ValueError, KeyError):
-            problems.append(f"{variable} is {text!r}: {convert.__doc__}")
-            return None
 
-    settings = Settings(
-        database_url=read("database_url", None, _database_url),
-        jobs_modules=read("jobs_modules", None, _names),
-        concurrency=read("concurrency", "4", _count),
-        queues=read("queues", "*", _queues),
-        job_timeout=read("job_timeout", "unset", _optional_seconds),
-        heartbeat_interval=read("heartbeat_interval", "5", _positive_seconds),
-        heartbeat_timeout=read("heartbeat_timeout", "300", _positive_seconds),
-        poll_interval=read("poll_interval", "5", _positive_seconds),
-        tick_interval=read("tick_interval", "1", _positive_seconds),
-        shutdown_timeout=read("shutdown_timeout", "30", _seconds),
-        sync_handler_pool_size=read("sync_handler_pool_size", "8", _count),
-        prune_schedules=read("prune_schedules", "false", _yes_or_no),
-        log_level=read("log_level", "INFO", _log_level),
-    )
-    if not problems and settings.heartbeat_timeout <= settings.heartbeat_interval:
-        problems.append(
-            f"SONIQ_HEARTBEAT_TIMEOUT is {settings.heartbeat_timeout:g}:"
-            f" give more than SONIQ_HEARTBEAT_INTERVAL, which is {settings.heartbeat_interval:g}"
-        )
+def find_settings(
+    environment: Mapping[str, str], flags: Mapping[str, str | None], file: Path = FILE
+) -> list[Found]:
+    """Every setting, right or wrong, for `soniq config`. Raises BadSettings for a file that cannot be read."""
+    in_file = _read_file(file)
+    return [_find(setting, environment, flags, in_file, file) for setting in SETTINGS]
+
+
+def read_settings(
+    environment: Mapping[str, str], flags: Mapping[str, str | None], file: Path = FILE
+) -> Settings:
+    """The settings of a runner. Raises BadSettings, whose message names every one that is missing or wrong."""
+    found = find_settings(environment, flags, file)
+    problems = [each.problem for each in found if each.problem]
+    settings = Settings(**{each.setting.name: each.value for each in found})
+    if not problems:
+        problems = list(_contradictions(settings))
     if problems:
         raise BadSettings("\n".join(problems))
     return settings
 
 
+def read_one(name: str, environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Any:
+    """One setting, for commands that need no more. Raises BadSettings if it is missing or wrong."""
+    [found] = [each for each in find_settings(environment, flags) if each.setting.name == name]
+    if found.problem:
+        raise BadSettings(found.problem)
+    return found.value
+
+
+def unknown_names(environment: Mapping[str, str]) -> list[str]:
+    """A line for each SONIQ_* variable that nobody reads, with the nearest that somebody does."""
+    known = {setting.variable for setting in SETTINGS}
+    return [
+        f"{name} is not a setting of Soniq{_nearest(name, known)}"
+        for name in sorted(environment)
+        if name.startswith(PREFIX) and name not in known and not name.startswith("SONIQ_TEST_")
+    ]
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _read_file(file: Path) -> dict[str, str]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"{file} cannot be read: {error}") from error
+    known = {setting.name for setting in SETTINGS}
+    problems = [
+        f"{file}: {name} is not a setting of Soniq{_nearest(name, known)}"
+        for name in content
+        if name not in known
+    ]
+    if problems:
+        raise BadSettings("\n".join(problems))
+    return {name: _as_text(value) for name, value in content.items()}
+
+
+def _as_text(value: Any) -> str:
+    """A value of the file as one would write it in the environment."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _find(
+    setting: Setting,
+    environment: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    in_file: Mapping[str, str],
+    file: Path,
+) -> Found:
+    for source, given in (
+        (f"--{setting.name.replace('_', '-')}", flags.get(setting.name)),
+        (setting.variable, environment.get(setting.variable)),
+        (str(file), in_file.get(setting.name)),
+        ("default", setting.default),
+    ):
+        if given:
+            text = given.strip()
+            try:
+                return Found(setting, text, source, setting.parse(text), None)
+            except (ValueError, KeyError):
+                shown = "***" if setting.secret and "://" not in text else repr(masked(text))
+                problem = f"{setting.variable} is {shown}: {setting.remedy}"
+                return Found(setting, text, source, None, problem)
+    return Found(setting, None, "default", None, f"{setting.variable} is not set: {setting.remedy}")
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    problems = []
+    if settings.heartbeat_timeout <= settings.heartbeat_interval:
+        problems.append(
+            f"SONIQ_HEARTBEAT_TIMEOUT is {settings.heartbeat_timeout:g}:"
+            f" give more than SONIQ_HEARTBEAT_INTERVAL, which is {settings.heartbeat_interval:g}"
+        )
+    if settings.pool_min_size > settings.pool_max_size:
+        problems.append(
+            f"SONIQ_POOL_MIN_SIZE is {settings.pool_min_size}:"
+            f" give no more than SONIQ_POOL_MAX_SIZE, which is {settings.pool_max_size}"
+        )
+    return problems
+
+
+def check_pool(settings: Settings) -> None:
+    """Raises BadSettings where handlers could wait for connections that other handlers hold."""
+    wanted = settings.concurrency + settings.pool_headroom
+    if 0 < settings.pool_max_size < wanted:
+        raise BadSettings(
+            f"Connection pool too small: SONIQ_POOL_MAX_SIZE is {settings.pool_max_size}, and"
+            f" SONIQ_CONCURRENCY + SONIQ_POOL_HEADROOM is {settings.concurrency} +"
+            f" {settings.pool_headroom} = {wanted}: set SONIQ_POOL_MAX_SIZE={wanted}, or lower"
+            f" SONIQ_CONCURRENCY to {max(settings.pool_max_size - settings.pool_headroom, 1)}, or set"
+            " SONIQ_POOL_MAX_SIZE=0 if no handler asks for app.connection()"
+        )
+
+
 # The docstrings below are the remedies that messages give.
+
+
+def _optional_url(text: str) -> str | None:
+    """give a direct address of the database, as in SONIQ_DATABASE_URL"""
+    return None if text == "unset" else _database_url(text)
 
 
 def _database_url(text: str) -> str:
@@ -103,6 +235,24 @@ def _count(text: str) -> int:
     return number
 
 
+def _size(text: str) -> int:
+    """give a whole number, 0 or more"""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _port(text: str) -> int | None:
+    """give a port from 1 to 65535"""
+    if text == "unset":
+        return None
+    number = int(text)
+    if not 0 < number < 65536:
+        raise ValueError
+    return number
+
+
 def _seconds(text: str) -> float:
     """give a number of seconds, 0 or more"""
     seconds = float(text)
@@ -120,7 +270,7 @@ def _positive_seconds(text: str) -> float:
 
 
 def _optional_seconds(text: str) -> float | None:
-    """give a number of seconds, or 0 for no limit"""
+    """give a number of seconds, 0 or more"""
     return None if text == "unset" else _seconds(text)
 
 
@@ -136,3 +286,97 @@ def _log_level(text: str) -> str:
     if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError
     return text.upper()
+
+
+def _log_format(text: str) -> str:
+    """give text or json"""
+    if text.lower() not in ("text", "json"):
+        raise ValueError
+    return text.lower()
+
+
+SETTINGS = (
+    Setting(
+        "database_url",
+        None,
+        _database_url,
+        "Where the jobs are. Several hosts may be named, as in"
+        " postgresql://a,b/shop?target_session_attrs=read-write.",
+        secret=True,
+    ),
+    Setting(
+        "listen_url",
+        "unset",
+        _optional_url,
+        "A direct address for LISTEN, where SONIQ_DATABASE_URL leads through a pooler that cannot.",
+        secret=True,
+    ),
+    Setting("jobs_modules", None, _names, "The modules with handlers, separated by commas."),
+    Setting("queues", "*", _queues, "The queues to serve, separated by commas; * is all."),
+    Setting("concurrency", "4", _count, "How many jobs run at once."),
+    Setting(
+        "sync_handler_pool_size",
+        "8",
+        _count,
+        "Threads for handlers that are not async; only they wait.",
+    ),
+    Setting(
+        "job_timeout",
+        "unset",
+        _optional_seconds,
+        "Seconds for one attempt where the handler sets none; 0 is no limit. Unset, the queue decides,"
+        " then soniq.settings (300).",
+    ),
+    Setting(
+        "retention",
+        "unset",
+        _optional_seconds,
+        "Seconds for which finished jobs are kept where the handler does not say; 0 keeps none. Unset,"
+        " the queue decides, then soniq.settings (7 days).",
+    ),
+    Setting(
+        "shutdown_timeout",
+        "30",
+        _seconds,
+        "Seconds that running jobs may take to end after SIGTERM.",
+    ),
+    Setting(
+        "pool_min_size", "0", _size, "Connections that the pool of app.connection() keeps open."
+    ),
+    Setting(
+        "pool_max_size",
+        "20",
+        _size,
+        "Connections that it opens at the most, the first when one is asked for; 0 says that no handler"
+        " asks. Otherwise at least SONIQ_CONCURRENCY + SONIQ_POOL_HEADROOM.",
+    ),
+    Setting("pool_headroom", "2", _size, "Connections beyond one for each job at once."),
+    Setting("heartbeat_interval", "5", _positive_seconds, "Seconds between signs of life."),
+    Setting(
+        "heartbeat_timeout",
+        "300",
+        _positive_seconds,
+        "Seconds of silence after which a runner is dead and its jobs run elsewhere.",
+    ),
+    Setting(
+        "poll_interval",
+        "5",
+        _positive_seconds,
+        "Seconds between two looks of an idle runner to which no notification comes.",
+    ),
+    Setting("tick_interval", "1", _positive_seconds, "Seconds between two calls of soniq.tick()."),
+    Setting(
+        "prune_schedules",
+        "false",
+        _yes_or_no,
+        "true removes periodic jobs that the modules have no longer; false reports them.",
+    ),
+    Setting(
+        "metrics_port",
+        "unset",
+        _port,
+        "Where /metrics, /healthz and /readyz are served; unset, nowhere.",
+    ),
+    Setting("log_level", "INFO", _log_level, "DEBUG, INFO, WARNING or ERROR."),
+    Setting("log_format", "text", _log_format, "text, or json: one object a line."),
+)

@@ -22,6 +22,10 @@ class RunnerProcess:
             raise FileNotFoundError(
                 f"{RUNNER}: install the project where pytest is, or run script/test"
             )
+        # As large as the concurrency asks for, so that a test need not think of it.
+        concurrency = str(settings.get("concurrency", 4))
+        if concurrency.isdecimal():
+            settings = {"pool_max_size": max(20, int(concurrency) + 2), **settings}
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SONIQ_", "PG"))}
         given = {f"SONIQ_{name.upper()}": str(value) for name, value in settings.items()}
         self._log = log

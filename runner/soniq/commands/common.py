@@ -1,0 +1,142 @@
+"""What commands share: the database, errors as messages and exit codes, tables and JSON."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import asyncpg
+import click
+
+from soniq.database import check_schema, close, connect_at_start, masked
+from soniq.errors import DatabaseRefused, SoniqError
+from soniq.settings import read_one
+
+T = TypeVar("T")
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 anything else, 2 usage, 10 settings, 11 a module cannot be imported, 12 a module"
+    " without jobs, 13 two of one name, 14 database unreachable, 15 schema not deployed, 16 schema of another"
+    " version, 17 the database refuses, 18 not confirmed."
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@contextmanager
+def told_in_a_line(program: str) -> Iterator[None]:
+    """Turns Soniq's own errors into a message on stderr and an exit code."""
+    try:
+        yield
+    except (SoniqError, BaseExceptionGroup) as raised:
+        error = _refusal(raised)
+        if error is None:
+            raise
+        click.echo(f"{program}: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _refusal(raised: BaseException) -> SoniqError | None:
+    """The error that Soniq itself raised, also from within the groups that task groups make."""
+    if isinstance(raised, BaseExceptionGroup):
+        return next(filter(None, map(_refusal, raised.exceptions)), None)
+    return raised if isinstance(raised, SoniqError) else None
+
+
+def on_database(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    """Does something on a connection to the database of SONIQ_DATABASE_URL, whose schema is the right one.
+
+    Raises DatabaseUnreachable, SchemaMissing, SchemaMismatch, and DatabaseRefused with the database's own message and
+    remedy.
+    """
+    url = read_one("database_url", os.environ, {})
+
+    async def do() -> T:
+        connection = await connect_at_start(url, "command")
+        try:
+            await check_schema(connection, url)
+            return await work(connection)
+        except asyncpg.PostgresError as error:
+            message = getattr(error, "message", None) or str(error)
+            hint = getattr(error, "hint", None)
+            raise DatabaseRefused(f"{message}{f'; {hint}' if hint else ''}") from error
+        finally:
+            await close(connection)
+
+    with told_in_a_line("soniq"):
+        return asyncio.run(do())
+
+
+def database_name() -> str:
+    """The database's address without its password, for messages."""
+    return masked(read_one("database_url", os.environ, {}))
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, nothing: str) -> None:
+    """Prints rows as a table, or as one JSON array; `nothing` is said where there are none."""
+    if as_json:
+        click.echo(json.dumps([_plain(row) for row in rows], default=str, ensure_ascii=False))
+    elif not rows:
+        click.echo(nothing)
+    else:
+        click.echo(table(rows))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows in aligned columns under their names."""
+    names = list(rows[0].keys())
+    cells = [[in_words(row[name]) for name in names] for row in rows]
+    widths = [
+        max(len(names[column]), *(len(line[column]) for line in cells))
+        for column in range(len(names))
+    ]
+    lines = [names, *cells]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def in_words(value: Any) -> str:
+    """A value as people read it: intervals in seconds or more, times to the second."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return value.strftime("%Y-%m-%d %H:%M:%S%z")
+        case timedelta():
+            return duration(value)
+        case list() | tuple():
+            return ",".join(map(in_words, value)) or "-"
+        case float():
+            return f"{value:g}"
+        case _:
+            return " ".join(str(value).split())
+
+
+def duration(value: timedelta) -> str:
+    """As in 1h30m, 45s, 0.2s."""
+    seconds = value.total_seconds()
+    if abs(seconds) < 10:
+        return f"{seconds:.1f}s"
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")]
+    return "".join(f"{number}{unit}" for number, unit in parts if number)[:12] or "0s"
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.total_seconds()
+        if isinstance(value, timedelta)
+        else value.isoformat()
+        if isinstance(value, datetime)
+        else value
+        for name, value in row.items()
+    }

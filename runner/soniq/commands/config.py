@@ -1,0 +1,45 @@
+"""`soniq config`: every setting, its value, where that is from and what it means."""
+
+import json
+import os
+
+import click
+
+from soniq.commands.common import EXIT_CODES, json_option, told_in_a_line
+from soniq.database import masked
+from soniq.settings import Found, find_settings, unknown_names
+
+
+@click.command(epilog=EXIT_CODES)
+@json_option
+def config(as_json: bool) -> None:
+    """Prints each setting, its value, its source and its meaning. Ends with 10 if one is missing or wrong."""
+    with told_in_a_line("soniq config"):
+        found = find_settings(os.environ, {})
+    if as_json:
+        click.echo(json.dumps([_as_object(each) for each in found], ensure_ascii=False))
+    else:
+        for each in found:
+            click.echo(f"{each.setting.variable} = {_shown(each)}  ({each.source})")
+            click.echo(f"    {each.problem or each.setting.meaning}")
+    for line in unknown_names(os.environ):
+        click.echo(f"soniq config: {line}", err=True)
+    if any(each.problem for each in found):
+        raise SystemExit(10)
+
+
+def _shown(found: Found) -> str:
+    if found.text is None:
+        return "not set"
+    return masked(found.text) if found.setting.secret else found.text
+
+
+def _as_object(found: Found) -> dict[str, str | None]:
+    return {
+        "name": found.setting.variable,
+        "value": None if found.text is None else _shown(found),
+        "source": found.source,
+        "default": found.setting.default,
+        "meaning": found.setting.meaning,
+        "problem": found.problem,
+    }
