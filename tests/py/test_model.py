@@ -11,7 +11,7 @@ The model leaves open
 - the ids of new jobs and runners, which only have to be new;
 - what a call says of a lease that it names twice (nor does the machine name one twice);
 - defaults of job types and queues, most bad input, texts of errors, wake-ups, scan hints, retention,
-  schedules, and several sessions at once, all of which have tests of their own.
+  cron, and several sessions at once, all of which have tests of their own.
 """
 
 from collections import Counter
@@ -37,6 +37,8 @@ Method = TypeVar("Method", bound=Callable[..., None])
 
 START = datetime(2030, 1, 1, 12, tzinfo=UTC)
 GRACE = timedelta(seconds=30)  # soniq.settings.lease_grace
+TOLERANCE = timedelta(minutes=1)  # soniq.settings.schedule_tolerance
+SCHEDULES = ("first", "second")
 QUEUES = ("north", "south")
 STEADY, JITTERY, CAPPED = JOB_NAMES = ("steady", "jittery", "capped")
 STEADY_DELAYS = (timedelta(0), timedelta(minutes=1), timedelta(minutes=5))
@@ -122,6 +124,8 @@ class Job:
     ended_at: datetime | None = None
     reason: str | None = None
     replay_count: int | None = None
+    schedule: str | None = None
+    due_at: datetime | None = None
 
     # What the model leaves open until the database is looked at.
     latest: datetime | None = field(default=None, compare=False)
@@ -137,6 +141,43 @@ class Job:
         self.latest = None
 
 
+class Timing(NamedTuple):
+    """A schedule's definition, as schedule() is told it."""
+
+    every: timedelta
+    missed_runs: str
+    max_missed_runs: int
+    allow_overlap: bool
+    queue: str
+    source: str | None
+
+
+@dataclass
+class Schedule:
+    """A row of soniq.schedules, as SCHEDULES names its columns."""
+
+    name: str
+    timing: Timing
+    created_at: datetime
+    next_run_at: datetime
+    paused: bool = False
+    last_due_at: datetime | None = None
+    last_job_id: int | None = None
+
+    def run_after(self, after: datetime) -> datetime:
+        """Runs lie on a grid that begins with the first registration."""
+        passed = (after - self.created_at) // self.timing.every
+        return self.created_at + (passed + 1) * self.timing.every
+
+
+class Run(NamedTuple):
+    """A run for which there is to be a job."""
+
+    schedule: str
+    due_at: datetime
+    queue: str
+
+
 class Model:
     """What each call does and answers. Where a call makes something new, its id is passed in."""
 
@@ -147,6 +188,7 @@ class Model:
         self.paused: set[str] = set()
         self.granted: list[Lease] = []
         self.deleted: set[int] = set()
+        self.schedules: dict[str, Schedule] = {}
 
     # What there is.
 
@@ -377,6 +419,8 @@ class Model:
             max_attempts=letter.max_attempts - (letter.attempt - len(letter.errors)),
             timeout=letter.timeout,
             replay_of=letter.id,
+            schedule=letter.schedule,
+            due_at=letter.due_at,
         )
 
     def delete(self, selection: Selection, dry_run: bool) -> int:
@@ -393,10 +437,107 @@ class Model:
             self.deleted.add(letter.id)
         return len(letters)
 
+    # Schedules. What they enqueue gets its ids by add_run(), once the database has given them.
+
+    def schedule(self, name: str, timing: Timing) -> list[Run]:
+        """The runs that were due under the former definition come first."""
+        former = self.schedules.get(name)
+        if former is None:
+            self.schedules[name] = Schedule(name, timing, self.now, self.now + timing.every)
+            return []
+        if former.timing == timing:
+            return []
+        due = not former.paused and former.next_run_at <= self.now
+        runs = self._run(former) if due else []
+        same_grid = former.timing.every == timing.every
+        former.timing = timing
+        if not same_grid:
+            former.next_run_at = former.run_after(max(self.now, former.last_due_at or self.now))
+        return runs
+
+    def unschedule(self, name: str) -> bool:
+        return self.schedules.pop(name, None) is not None
+
+    def prune_schedules(self, source: str, keep: Collection[str], dry_run: bool) -> list[str]:
+        chosen = sorted(
+            name
+            for name, schedule in self.schedules.items()
+            if schedule.timing.source == source and name not in keep
+        )
+        for name in [] if dry_run else chosen:
+            del self.schedules[name]
+        return chosen
+
+    def pause_schedule(self, name: str) -> bool:
+        schedule = self._schedule(name)
+        was_paused, schedule.paused = schedule.paused, True
+        return not was_paused
+
+    def resume_schedule(self, name: str) -> bool:
+        schedule = self._schedule(name)
+        was_paused, schedule.paused = schedule.paused, False
+        if was_paused:
+            schedule.next_run_at = schedule.run_after(
+                max(self.now, schedule.last_due_at or self.now)
+            )
+        return was_paused
+
+    def run_schedule_now(self, name: str) -> list[Run]:
+        schedule = self._schedule(name)
+        if not self._may_start(schedule):
+            return []
+        return [Run(name, self.now, schedule.timing.queue)]
+
+    def add_run(self, run: Run, new_id: int) -> None:
+        self.jobs[new_id] = Job(
+            id=new_id,
+            job_name=STEADY,
+            queue=run.queue,
+            priority=2,
+            args={},
+            scheduled_at=self.now,
+            max_attempts=2,
+            timeout=timedelta(seconds=30),
+            schedule=run.schedule,
+            due_at=run.due_at,
+        )
+        self.schedules[run.schedule].last_job_id = new_id
+
+    def _schedule(self, name: str) -> Schedule:
+        if name not in self.schedules:
+            raise Refusal("SQ020")
+        return self.schedules[name]
+
+    def _may_start(self, schedule: Schedule) -> bool:
+        last = self.jobs.get(schedule.last_job_id or 0)
+        alive = last is not None and last.status in ("queued", "processing")
+        return schedule.timing.allow_overlap or not alive
+
+    def _run(self, schedule: Schedule) -> list[Run]:
+        missed: list[datetime] = []
+        late: list[datetime] = []
+        run_at = schedule.next_run_at
+        while run_at <= self.now:
+            (missed if run_at < self.now - TOLERANCE else late).append(run_at)
+            run_at = schedule.run_after(run_at)
+        schedule.next_run_at = run_at
+        match schedule.timing.missed_runs:
+            case "run_all":
+                runs = missed[: schedule.timing.max_missed_runs] + late
+            case "run_once":
+                runs = late or missed[:1]
+            case _:
+                runs = late
+        if not schedule.timing.allow_overlap:
+            runs = runs[-1:] if self._may_start(schedule) else []
+        if runs:
+            schedule.last_due_at = runs[-1]
+        return [Run(schedule.name, due_at, schedule.timing.queue) for due_at in runs]
+
     # Time.
 
-    def tick(self) -> tuple[int, int, int]:
-        """How many runners were lost, how many jobs with them, and how many jobs were overdue."""
+    def tick(self) -> tuple[int, int, int, list[Run]]:
+        """How many runners were lost, how many jobs with them, how many jobs were overdue, and what runs."""
         lost = [
             runner.runner_id
             for runner in self.runners.values()
@@ -412,7 +553,13 @@ class Model:
             if job.deadline and job.deadline + GRACE < self.now
         ]
         self._fail([(job, "timeout") for job in overdue])
-        return len(lost), len(stranded), len(overdue)
+        runs = [
+            run
+            for schedule in self.schedules.values()
+            if not schedule.paused and schedule.next_run_at <= self.now
+            for run in self._run(schedule)
+        ]
+        return len(lost), len(stranded), len(overdue), runs
 
 
 # What calls are made with. Ids and leases are chosen from what the model knows, most of them good.
@@ -469,6 +616,16 @@ selections = st.one_of(
     st.just(Selection(everything=True)),
     st.sampled_from([Selection(), Selection(everything=True, job_name=STEADY)]),
 )
+schedule_names = st.sampled_from(SCHEDULES)
+timings = st.builds(
+    Timing,
+    every=seconds(30, 45, 600),
+    missed_runs=st.sampled_from(["run_all", "run_once", "skip"]),
+    max_missed_runs=st.integers(1, 3),
+    allow_overlap=st.booleans(),
+    queue=queues,
+    source=st.sampled_from([None, "code"]),
+)
 bad_calls: st.SearchStrategy[tuple[LiteralString, str]] = st.sampled_from(
     [
         ("select soniq.enqueue('steady', priority => 1001)", "SQ005"),
@@ -482,6 +639,9 @@ bad_calls: st.SearchStrategy[tuple[LiteralString, str]] = st.sampled_from(
         ("select soniq.heartbeat(%(runner_id)s, array[null::bigint], '{1}')", "SQ016"),
         ("select soniq.resume_runner(%(runner_id)s, array[%(job_id)s::bigint])", "SQ012"),
         ("select soniq.register_runner('model', heartbeat_timeout => '0')", "SQ015"),
+        ("select soniq.schedule('first', every => '1 month')", "SQ019"),
+        ("select soniq.schedule('first', cron => '60 * * * *')", "SQ017"),
+        ("select soniq.pause_schedule('no such schedule')", "SQ020"),
     ]
 )
 
@@ -543,6 +703,10 @@ def with_leases(model: Model) -> bool:
     return bool(model.of_status("processing"))
 
 
+def with_schedules(model: Model) -> bool:
+    return bool(model.schedules)
+
+
 def with_pauses(model: Model) -> bool:
     return bool(model.paused)
 
@@ -554,8 +718,13 @@ def with_dead_letters(model: Model) -> bool:
 JOBS: LiteralString = """
     select id, job_name, queue, priority, args, scheduled_at, max_attempts, timeout, dedup_key,
       replay_of, status::text, attempt, errors, runner_id, claimed_at, deadline, result, ended_at,
-      reason, replay_count
+      reason, replay_count, schedule, due_at
     from soniq.all_jobs
+"""
+SCHEDULE_ROWS: LiteralString = """
+    select name, every, missed_runs, max_missed_runs, allow_overlap, queue, source, created_at, next_run_at, paused,
+      last_due_at, last_job_id
+    from soniq.schedules
 """
 RUNNERS: LiteralString = """
     select runner_id, heartbeat_timeout, last_heartbeat_at, lost_at
@@ -569,6 +738,7 @@ class Seen(NamedTuple):
     jobs: dict[int, Job]
     runners: dict[int, Runner]
     paused: set[str]
+    schedules: dict[str, Schedule]
 
 
 class Machine(RuleBasedStateMachine):
@@ -822,6 +992,82 @@ class Machine(RuleBasedStateMachine):
         self.rows("select soniq.stop_waiting()")
         assert answer == self.model.next_due_in(queues)
 
+    # Schedules.
+
+    def add_runs(self, runs: Sequence[Run]) -> None:
+        """Finds the ids of the jobs that a call has enqueued for these runs, which must be all the new jobs."""
+        added = self.rows(
+            "select schedule, due_at, queue, id from soniq.jobs where id <> all (%s::bigint[]) order by id",
+            list(self.answered),
+        )
+        assert Counter(Run(*run) for *run, _ in added) == Counter(runs)
+        self.new_ids([job_id for *_, job_id in added])
+        for *run, job_id in added:
+            self.model.add_run(Run(*run), job_id)
+
+    @calls.add(at_any_time, 3, name=schedule_names, timing=timings)
+    def schedule(self, name: str, timing: Timing) -> None:
+        answer = self.value(
+            """
+            select soniq.schedule(name => %s, job_name => %s, every => %s, missed_runs => %s,
+              max_missed_runs => %s, allow_overlap => %s, queue => %s, source => %s,
+              priority => 2, max_attempts => 2, timeout => '30 s')
+            """,
+            *(name, STEADY, timing.every, timing.missed_runs, timing.max_missed_runs),
+            *(timing.allow_overlap, timing.queue, timing.source),
+        )
+        self.add_runs(self.model.schedule(name, timing))
+        assert answer == self.model.schedules[name].next_run_at
+
+    @calls.add(with_schedules, 1, name=schedule_names)
+    def unschedule(self, name: str) -> None:
+        assert self.value("select soniq.unschedule(%s)", name) == self.model.unschedule(name)
+
+    @calls.add(with_schedules, 1, keep=st.lists(schedule_names, max_size=1), dry_run=st.booleans())
+    def prune_schedules(self, keep: list[str], dry_run: bool) -> None:
+        answer = self.rows("select soniq.prune_schedules('code', %s::text[], %s)", keep, dry_run)
+        assert [name for (name,) in answer] == self.model.prune_schedules("code", keep, dry_run)
+
+    @calls.add(with_schedules, 2, name=schedule_names)
+    def pause_schedule(self, name: str) -> None:
+        self._ask_of_schedule("select soniq.pause_schedule(%s)", name, self.model.pause_schedule)
+
+    @calls.add(with_schedules, 2, name=schedule_names)
+    def resume_schedule(self, name: str) -> None:
+        self._ask_of_schedule("select soniq.resume_schedule(%s)", name, self.model.resume_schedule)
+
+    def _ask_of_schedule(
+        self, query: LiteralString, name: str, expected: Callable[[str], bool]
+    ) -> None:
+        try:
+            answer = expected(name)
+        except Refusal as refusal:
+            self.expect_refusal(refusal.sqlstate, query, [name])
+            return
+        assert self.value(query, name) == answer
+
+    @calls.add(with_schedules, 2, name=schedule_names)
+    def run_schedule_now(self, name: str) -> None:
+        query: LiteralString = "select soniq.run_schedule_now(%s)"
+        try:
+            runs = self.model.run_schedule_now(name)
+        except Refusal as refusal:
+            self.expect_refusal(refusal.sqlstate, query, [name])
+            return
+        job_id = self.value(query, name)
+        assert (job_id is not None) == bool(runs)
+        self.add_runs(runs)
+
+    @calls.add(with_schedules, 1, name=schedule_names)
+    def preview_schedule(self, name: str) -> None:
+        query: LiteralString = "select run_at from soniq.preview_schedule(%s, runs => 2)"
+        schedule = self.model.schedules.get(name)
+        if schedule is None:
+            self.expect_refusal("SQ020", query, [name])
+            return
+        first = schedule.next_run_at
+        assert self.rows(query, name) == [(first,), (schedule.run_after(first),)]
+
     # Dead letters.
 
     @calls.add(
@@ -882,9 +1128,11 @@ class Machine(RuleBasedStateMachine):
     @calls.add(at_any_time, 3)
     def tick(self) -> None:
         [answer] = self.rows(
-            "select lost_runners, jobs_of_lost_runners, overdue_jobs from soniq.tick()"
+            "select lost_runners, jobs_of_lost_runners, overdue_jobs, scheduled_jobs from soniq.tick()"
         )
-        assert answer == self.model.tick()
+        *expected, runs = self.model.tick()
+        assert answer == (*expected, len(runs))
+        self.add_runs(runs)
 
     @calls.add(at_any_time, 1, call=bad_calls, lease=leases, runner_id=runner_ids)
     def call_badly(self, call: tuple[LiteralString, str], lease: Lease, runner_id: int) -> None:
@@ -909,6 +1157,12 @@ class Machine(RuleBasedStateMachine):
                 {job.id: job for job in jobs},
                 {runner.runner_id: runner for runner in runners},
                 {queue for (queue,) in self.rows("select queue from soniq.queues where paused")},
+                {
+                    name: Schedule(name, Timing(*timing), *rest)
+                    for name, timing, rest in (
+                        (row[0], row[1:7], row[7:]) for row in self.rows(SCHEDULE_ROWS)
+                    )
+                },
             )
             assert len(self.seen.jobs) == len(jobs), "a job is in two tables"
         return self.seen
@@ -921,6 +1175,7 @@ class Machine(RuleBasedStateMachine):
         assert differences(seen.jobs, self.model.jobs) == []
         assert differences(seen.runners, self.model.runners) == []
         assert seen.paused == self.model.paused
+        assert seen.schedules == self.model.schedules
 
     @invariant()
     def no_job_is_lost(self) -> None:
@@ -1003,6 +1258,7 @@ def test_random_calls_do_what_the_model_says(database: str) -> None:
                 """,
                 [job_name, [first_delay], cap],
             )
+        its_connection.execute("update soniq.chores set due_at = 'infinity'")
         # Whatever a first tick sets up is not to be set up in each example.
         its_connection.execute("select from soniq.tick()")
         its_connection.commit()
