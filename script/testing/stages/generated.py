@@ -1,5 +1,7 @@
 """Files that are made from others are what would be made now."""
 
+import sys
+
 from ..commands import ROOT, run
 from ..outcome import Outcome
 from ..site import Site
@@ -15,4 +17,6 @@ def generated(site: Site) -> Outcome:
             *(ROOT / "script/generate", "sql-api", site.server.url(site.deployed), "--check"),
             environment=site.server.environment(site.deployed),
         )
+    with outcome.check("docs/settings.md"):
+        run(sys.executable, ROOT / "script/generate", "settings", "--check")
     return outcome
