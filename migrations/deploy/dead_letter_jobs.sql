@@ -30,6 +30,10 @@ create table if not exists soniq.dead_letter_jobs (
 
 create index if not exists dead_letter_jobs_by_time on soniq.dead_letter_jobs (dead_at);
 
+-- What is counted for each queue, since each waits for somebody to look at it.
+create index if not exists dead_letter_jobs_not_replayed on soniq.dead_letter_jobs (queue)
+where replay_count = 0;
+
 do $$
 begin
   create type soniq.replayed_job as (dead_letter_id bigint, job_name text, queue text, job_id bigint);

@@ -16,12 +16,18 @@ begin
     from pg_catalog.pg_proc as function
     where function.pronamespace = 'soniq'::pg_catalog.regnamespace
   loop
-    execute pg_catalog.format('drop function %s', routine);
+    -- It may have gone with another one's view.
+    if exists (select from pg_catalog.pg_proc as function where function.oid = routine) then
+      execute pg_catalog.format('drop function %s cascade', routine);
+    end if;
   end loop;
 end;
 $$;
 
-drop view soniq.all_jobs;
-drop view soniq.claimed_job;
+drop view if exists soniq.runner_stats;
+drop view if exists soniq.job_stats;
+drop view if exists soniq.queue_stats;
+drop view if exists soniq.all_jobs;
+drop view if exists soniq.claimed_job;
 
 commit;

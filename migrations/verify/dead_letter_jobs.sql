@@ -5,4 +5,7 @@ select id, job_name, queue, priority, args, scheduled_at, enqueued_at, attempt, 
 from soniq.dead_letter_jobs
 where false;
 
-select 'soniq.dead_letter_jobs_by_time'::pg_catalog.regclass, 'soniq.replayed_job'::pg_catalog.regtype;
+select
+  'soniq.dead_letter_jobs_by_time'::pg_catalog.regclass,
+  'soniq.dead_letter_jobs_not_replayed'::pg_catalog.regclass,
+  'soniq.replayed_job'::pg_catalog.regtype;

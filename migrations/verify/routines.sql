@@ -133,7 +133,25 @@ from pg_catalog.unnest(array[
     '_forget_runners',
     '_take_back_lost_jobs',
     '_take_back_overdue_jobs',
-    'tick'
+    'tick',
+    '_dead_rows',
+    '_vacuum_obstacles',
+    '_ranges_are_readable',
+    '_leases',
+    '_sample_percent',
+    '_sampled_jobs',
+    '_sampled_dead_letters',
+    '_recently_finished',
+    '_queue_stats',
+    '_job_stats',
+    '_runner_state',
+    '_runner_stats',
+    '_queue_metrics',
+    '_runner_metrics',
+    '_schedule_metrics',
+    '_upkeep_metrics',
+    '_vacuum_metrics',
+    'metrics'
 ]) as expected (name)
 left join pg_catalog.pg_proc as function
   on function.pronamespace = 'soniq'::pg_catalog.regnamespace
@@ -142,3 +160,6 @@ group by expected.name;
 
 select * from soniq.claimed_job where false;
 select * from soniq.all_jobs where false;
+select * from soniq.queue_stats where false;
+select * from soniq.job_stats where false;
+select * from soniq.runner_stats where false;

@@ -92,6 +92,15 @@ class Exchange:
             self._news.set()
 
     @property
+    def not_ready(self) -> str | None:
+        """Why no jobs are claimed, None if they are; may be read from any thread."""
+        if self._stopping:
+            return "the runner is stopping"
+        if self._must_resume:
+            return "the database is away"
+        return "the runner is not registered yet" if self.runner_id is None else None
+
+    @property
     def unreported(self) -> int:
         """How many outcomes the database has not been told."""
         return len(self._outcomes)
@@ -181,7 +190,7 @@ class Exchange:
         return execution.room if self._left is None else min(execution.room, self._left)
 
     def _count(self, jobs: Sequence[Job]) -> None:
-        if self._left is not None:
+        if self._left is not None and jobs:
             self._left -= len(jobs)
             if self._left == 0:
                 self.stop()

@@ -143,6 +143,10 @@ begin
     pg_temp.measure(state, 'enqueue 100', hundred_more),
     pg_temp.measure(state, 'tick with nothing due', 'select soniq.tick()'),
     pg_temp.measure(state, 'wait_for_jobs', format('select soniq.wait_for_jobs(array[%L])', pg_temp.queue('later'))),
+    pg_temp.measure(state, 'metrics', 'select * from soniq.metrics()'),
+    pg_temp.measure(state, 'queue_stats', 'select * from soniq.queue_stats'),
+    pg_temp.measure(state, 'job_stats', 'select * from soniq.job_stats'),
+    pg_temp.measure(state, 'runner_stats', 'select * from soniq.runner_stats'),
     pg_temp.measure(state, 'get_job', format('select soniq.get_job(%s)', a_job)),
     pg_temp.measure(state, 'cancel', format('select soniq.cancel(%s)', a_job));
   perform soniq.cancel(job.id)
@@ -194,8 +198,8 @@ select pg_temp.measure_everything('warm up') from generate_series(1, 7) \g /dev/
 select pg_temp.measure_everything('analysed') \g /dev/null
 
 select is(
-  format('%s calls', count(*)), '51 calls',
-  'each of 17 calls is measured three times'
+  format('%s calls', count(*)), '63 calls',
+  'each of 21 calls is measured three times'
 )
 from measured
 where state <> 'warm up';
@@ -220,6 +224,10 @@ from (values
   ('enqueue 100', 1100, '11 a job'),
   ('tick with nothing due', 50, 'with 1,000 schedules and 200 runners'),
   ('wait_for_jobs', 12, null),
+  ('metrics', 12000, 'with 50 lanes'),
+  ('queue_stats', 12000, 'with 50 lanes'),
+  ('job_stats', 9000, null),
+  ('runner_stats', 2500, 'of which most hold leases that other tests left behind'),
   ('get_job', 35, null),
   ('cancel', 50, null)
 ) as bound (what, pages, per)
@@ -243,7 +251,10 @@ from (values
   ('claim 1', 1::bigint),
   ('claim 100', 101),
   ('claim 100 of ten queues', 1100),
-  ('claim where all is for later', 0)
+  ('claim where all is for later', 0),
+  -- Up to 100,000 ready jobs and as many for later.
+  ('metrics', 200000),
+  ('job_stats', 25000)
 ) as bound (what, entries)
 join measured
   on measured.what = bound.what
