@@ -147,6 +147,31 @@ $$;
 comment on function soniq._take_back_lost_jobs(integer) is
 'Takes back the jobs of lost runners, and forgets the runners that have none left.';
 
+-- With an open transaction somewhere, the entries of jobs long gone stay in the index of leases, all of them past their
+-- deadline, and each tick would walk over them. So a session remembers up to which deadline it has looked. A lease
+-- cannot come up below that, unless a claim took longer than the grace, or the job was locked by a
+-- transaction that then failed; for these, one session a minute looks through all leases.
+
+create or replace function soniq._overdue_from()
+returns timestamptz
+language plpgsql
+volatile
+as $$
+begin
+  if soniq._take_chore(chore => 'overdue_jobs', every => '1 minute') then
+    return timestamptz '-infinity';
+  end if;
+  return coalesce(
+    timestamptz 'epoch'
+      + interval '1 microsecond' * nullif(pg_catalog.current_setting('soniq.overdue_until', true), '')::bigint,
+    '-infinity'
+  );
+end;
+$$;
+
+comment on function soniq._overdue_from() is
+'The deadline from which this session has to look for overdue jobs.';
+
 create or replace function soniq._take_back_overdue_jobs(max_jobs integer)
 returns integer
 language plpgsql
@@ -157,12 +182,14 @@ as $$
 declare
   grace constant interval := settings.lease_grace from soniq.settings as settings;
   due_before constant timestamptz := soniq.clock() - grace;
+  overdue_from constant timestamptz := soniq._overdue_from();
   taken integer;
 begin
   with overdue as (
     select job.id, job.attempt, job.deadline
     from soniq.jobs as job
     where job.status = 'processing'
+      and job.deadline >= overdue_from
       and job.deadline < due_before
     order by job.deadline
     limit _take_back_overdue_jobs.max_jobs
@@ -188,6 +215,9 @@ begin
   cross join lateral soniq._fail_leases(
     job_ids => batch.job_ids, attempts => batch.attempts, errors => batch.errors, reasons => batch.reasons
   ) as ended;
+  if taken < _take_back_overdue_jobs.max_jobs then
+    perform pg_catalog.set_config('soniq.overdue_until', soniq._microseconds(due_before)::text, false);
+  end if;
   return taken;
 end;
 $$;

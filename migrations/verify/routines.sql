@@ -132,6 +132,7 @@ from pg_catalog.unnest(array[
     '_take_back_jobs_of',
     '_forget_runners',
     '_take_back_lost_jobs',
+    '_overdue_from',
     '_take_back_overdue_jobs',
     'tick',
     '_dead_rows',

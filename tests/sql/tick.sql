@@ -214,6 +214,27 @@ select is(
   'which is looked for once a minute'
 );
 
+-- What this session has looked through, it does not look through again, but for once a minute.
+
+select soniq.register_runner('hinted.example.org', heartbeat_timeout => '99 years') as hinted \gset
+select job_id as hidden from pg_temp.new_lease(runner_id => :hinted, timeout => '1 hour') \gset
+select pg_temp.wait('1 minute') \g /dev/null
+select soniq.tick() \g /dev/null
+update soniq.jobs
+set deadline = soniq.clock() - interval '1 day'
+where id = :hidden;
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 0 overdue jobs',
+  'a lease that comes up below the deadline up to which this session has looked is not seen at once'
+);
+update soniq.chores
+set due_at = soniq.clock()
+where chore = 'overdue_jobs';
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 1 overdue jobs', 'but when all are looked through, once a minute'
+);
+select soniq.deregister_runner(:hinted), soniq.deregister_runner(:restarted) \g /dev/null
+
 -- Each runner and each job has its own patience: long jobs do not exclude quick recovery.
 
 select soniq.register_runner('patient.example.org', heartbeat_timeout => '1 day') as patient \gset
