@@ -4,7 +4,15 @@ import click
 
 import soniq
 from soniq.commands.common import EXIT_CODES
+from soniq.commands.completion import completion
 from soniq.commands.config import config
+from soniq.commands.dead_letters import dead_letter
+from soniq.commands.doctor import doctor
+from soniq.commands.jobs import jobs
+from soniq.commands.queues import queues
+from soniq.commands.schedules import schedules
+from soniq.commands.setup import setup
+from soniq.commands.status import inspect, status
 from soniq.commands.worker import main as worker
 from soniq.commands.worker import scheduler
 
@@ -15,7 +23,20 @@ def main() -> None:
     """Background jobs that live in PostgreSQL. SONIQ_DATABASE_URL says where."""
 
 
-for command in (worker, scheduler, config):
+for command in (
+    setup,
+    worker,
+    scheduler,
+    status,
+    inspect,
+    jobs,
+    queues,
+    schedules,
+    dead_letter,
+    doctor,
+    config,
+    completion,
+):
     main.add_command(command)
 
 

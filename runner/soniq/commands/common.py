@@ -12,8 +12,15 @@ from typing import Any, TypeVar
 import asyncpg
 import click
 
-from soniq.database import check_schema, close, connect_at_start, masked
-from soniq.errors import DatabaseRefused, SoniqError
+from soniq.database import (
+    CONNECTION_LOST,
+    check_schema,
+    close,
+    connect_at_start,
+    describe,
+    masked,
+)
+from soniq.errors import DatabaseRefused, DatabaseUnreachable, SoniqError
 from soniq.settings import read_one
 
 T = TypeVar("T")
@@ -24,6 +31,12 @@ EXIT_CODES = (
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, the latest."
+)
+
+# The ids that a bigint can hold; click says which value is out of this range.
+JOB_ID = click.IntRange(1, 2**63 - 1)
 
 
 @contextmanager
@@ -52,22 +65,34 @@ def on_database(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     Raises DatabaseUnreachable, SchemaMissing, SchemaMismatch, and DatabaseRefused with the database's own message and
     remedy.
     """
-    url = read_one("database_url", os.environ, {})
 
-    async def do() -> T:
+    async def do(url: str) -> T:
         connection = await connect_at_start(url, "command")
         try:
             await check_schema(connection, url)
             return await work(connection)
+        except asyncpg.QueryCanceledError as error:
+            raise DatabaseRefused(_with_hint(error)) from error
+        except CONNECTION_LOST as error:
+            if isinstance(error, OSError) and not connection.is_closed():
+                raise  # of something else, such as whoever reads stdout no longer
+            raise DatabaseUnreachable(
+                f"the connection to the database at {masked(url)} was lost: {describe(error)};"
+                " see what was done, and run the command again"
+            ) from error
         except asyncpg.PostgresError as error:
-            message = getattr(error, "message", None) or str(error)
-            hint = getattr(error, "hint", None)
-            raise DatabaseRefused(f"{message}{f'; {hint}' if hint else ''}") from error
+            raise DatabaseRefused(_with_hint(error)) from error
         finally:
             await close(connection)
 
     with told_in_a_line("soniq"):
-        return asyncio.run(do())
+        return asyncio.run(do(read_one("database_url", os.environ, {})))
+
+
+def _with_hint(error: asyncpg.PostgresError) -> str:
+    message = getattr(error, "message", None) or str(error)
+    hint = getattr(error, "hint", None)
+    return f"{message}; {hint}" if hint else message
 
 
 def database_name() -> str:
@@ -78,11 +103,24 @@ def database_name() -> str:
 def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, nothing: str) -> None:
     """Prints rows as a table, or as one JSON array; `nothing` is said where there are none."""
     if as_json:
-        click.echo(json.dumps([_plain(row) for row in rows], default=str, ensure_ascii=False))
+        print_json([plain(row) for row in rows])
     elif not rows:
         click.echo(nothing)
     else:
         click.echo(table(rows))
+
+
+def print_json(value: Any) -> None:
+    """Prints one JSON value on a line."""
+    click.echo(json.dumps(value, default=str, ensure_ascii=False))
+
+
+async def decode_json(connection: asyncpg.Connection) -> None:
+    """From now on json and jsonb arrive as what they hold, and not as their text."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+        )
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -111,12 +149,22 @@ def in_words(value: Any) -> str:
             return value.strftime("%Y-%m-%d %H:%M:%S%z")
         case timedelta():
             return duration(value)
+        case dict():
+            return json.dumps(value, ensure_ascii=False)
         case list() | tuple():
             return ",".join(map(in_words, value)) or "-"
         case float():
             return f"{value:g}"
         case _:
-            return " ".join(str(value).split())
+            return printable(" ".join(str(value).split()))
+
+
+def printable(text: str) -> str:
+    """A text of somebody's making, with its control characters written out, so that it cannot play with a terminal."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else repr(character)[1:-1]
+        for character in text
+    )
 
 
 def duration(value: timedelta) -> str:
@@ -131,7 +179,8 @@ def duration(value: timedelta) -> str:
     return "".join(f"{number}{unit}" for number, unit in parts if number)[:12] or "0s"
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as JSON has it: times as ISO 8601, durations in seconds."""
     return {
         name: value.total_seconds()
         if isinstance(value, timedelta)

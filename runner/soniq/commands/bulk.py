@@ -1,0 +1,129 @@
+"""Taking many dead letters: shown or confirmed first, then in batches, each a transaction of its own."""
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import asyncpg
+import click
+
+from soniq.commands.common import json_option, plain, print_json, table
+from soniq.commands.confirming import confirm, told_causes, yes_option
+from soniq.commands.selection import BATCH, Letters
+
+F = TypeVar("F", bound=Callable[..., Any])
+SAMPLE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is done: as in replay and replayed; `take` does it to a batch of ids, and tells what it did to each."""
+
+    verb: str
+    done: str
+    take: Callable[[asyncpg.Connection, list[int]], Awaitable[list[dict[str, Any]]]]
+
+
+def bulk_options(command: F) -> F:
+    """Gives a command the options --dry-run, --yes and --json."""
+    dry_run = click.option(
+        "--dry-run", is_flag=True, help="Only tell how many, and the latest; change nothing."
+    )
+    return dry_run(yes_option(json_option(command)))
+
+
+async def work_off(
+    connection: asyncpg.Connection,
+    action: Action,
+    chosen: Letters,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Does something to the dead letters that are chosen, and tells it.
+
+    A batch that is done stays done if the next one fails. Raises NotConfirmed.
+    """
+    count = await chosen.count(connection)
+    causes = await chosen.causes(connection) if dry_run or not yes else []
+    if dry_run:
+        sample = await chosen.latest(connection, SAMPLE)
+        _tell_dry_run(action, count, causes, sample, as_json)
+        return
+    if not yes:
+        confirm(action.verb, action.done, count, causes)
+
+    taken: list[dict[str, Any]] = []
+    try:
+        await _take_all(connection, action, chosen, count, taken)
+    except BaseException:
+        # Ctrl-C too: what is done stays done.
+        if taken:
+            click.echo(f"soniq: stopped, with {_counted(len(taken))} {action.done}", err=True)
+        raise
+
+    if as_json:
+        print_json({**_summary(action, False, len(taken)), "dead_letters": taken})
+    else:
+        click.echo(f"{_counted(len(taken))} {action.done}")
+
+
+async def _take_all(
+    connection: asyncpg.Connection,
+    action: Action,
+    chosen: Letters,
+    count: int,
+    taken: list[dict[str, Any]],
+) -> None:
+    with _progress(f"{action.verb.capitalize()} dead letters", count) as advance:
+        last = 0
+        while True:
+            async with connection.transaction():
+                ids = await chosen.batch(connection, last)
+                done = await action.take(connection, ids) if ids else []
+            if not ids:
+                return
+            taken += done
+            last = ids[-1]
+            advance(len(ids))
+
+
+def _tell_dry_run(
+    action: Action,
+    count: int,
+    causes: list[asyncpg.Record],
+    sample: list[asyncpg.Record],
+    as_json: bool,
+) -> None:
+    if as_json:
+        told = {"causes": list(map(plain, causes)), "sample": list(map(plain, sample))}
+        print_json({**_summary(action, True, count), **told})
+        return
+    click.echo(f"{_counted(count)} would be {action.done}; nothing was changed")
+    if count:
+        click.echo(told_causes(causes, count))
+        click.echo()
+        click.echo(table(sample))
+        if count > len(sample):
+            click.echo(f"... and {count - len(sample)} more")
+
+
+def _summary(action: Action, dry_run: bool, count: int) -> dict[str, Any]:
+    return {"action": action.verb, "dry_run": dry_run, "count": count}
+
+
+def _counted(count: int) -> str:
+    return "1 dead letter" if count == 1 else f"{count} dead letters"
+
+
+@contextmanager
+def _progress(label: str, count: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, for people and only where there is more than one batch."""
+    if count <= BATCH or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=count, label=label, file=sys.stderr) as bar:
+        yield bar.update

@@ -1,0 +1,147 @@
+"""`soniq dead-letter`: the jobs that were given up, looked at, replayed, deleted."""
+
+from typing import Any
+
+import asyncpg
+import click
+
+from soniq.commands.bulk import Action, bulk_options, work_off
+from soniq.commands.common import (
+    EXIT_CODES,
+    JOB_ID,
+    decode_json,
+    json_option,
+    limit_option,
+    on_database,
+    print_rows,
+)
+from soniq.commands.details import print_details
+from soniq.commands.export import export
+from soniq.commands.selection import (
+    Given,
+    job_option,
+    letters,
+    moment,
+    queue_option,
+    selecting,
+    since_option,
+)
+from soniq.errors import DatabaseRefused
+
+
+@click.group("dead-letter", epilog=EXIT_CODES)
+def dead_letter() -> None:
+    """The jobs that were given up, with their errors."""
+
+
+dead_letter.add_command(export)
+
+
+@dead_letter.command("list", epilog=EXIT_CODES)
+@job_option
+@queue_option
+@since_option
+@click.option("--not-replayed", is_flag=True, help="Only those that still wait for somebody.")
+@limit_option
+@json_option
+def list_letters(
+    job: str | None,
+    queue: str | None,
+    since: str | None,
+    not_replayed: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Prints dead letters, the latest first."""
+    given = Given(job=job, queue=queue, since=since)
+
+    async def work(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+        chosen = await letters(connection, given, only_waiting=not_replayed)
+        return await chosen.latest(connection, limit)
+
+    print_rows(on_database(work), as_json, "no dead letters")
+
+
+@dead_letter.command("show", epilog=EXIT_CODES)
+@click.argument("job_id", type=JOB_ID, metavar="ID")
+@json_option
+def show(job_id: int, as_json: bool) -> None:
+    """Prints everything of a dead letter, with the traceback of every attempt."""
+
+    async def work(connection: asyncpg.Connection) -> asyncpg.Record:
+        await decode_json(connection)
+        record = await connection.fetchrow(
+            "select * from soniq.dead_letter_jobs where id = $1", job_id
+        )
+        if record is None:
+            raise DatabaseRefused(
+                f"there is no dead letter {job_id}; `soniq dead-letter list` tells which there are,"
+                f" and `soniq jobs show {job_id}` what became of the job"
+            )
+        return record
+
+    print_details(on_database(work), as_json)
+
+
+async def _replay(connection: asyncpg.Connection, ids: list[int]) -> list[dict[str, Any]]:
+    records = await connection.fetch("select * from soniq.replay_dead_letters(ids => $1)", ids)
+    return [dict(record) for record in records]
+
+
+async def _delete(connection: asyncpg.Connection, ids: list[int]) -> list[dict[str, Any]]:
+    await connection.fetchval("select soniq.delete_dead_letters(ids => $1)", ids)
+    return [{"dead_letter_id": each} for each in ids]
+
+
+REPLAY = Action("replay", "replayed", _replay)
+DELETE = Action("delete", "deleted", _delete)
+
+
+@dead_letter.command(epilog=EXIT_CODES)
+@selecting
+@bulk_options
+def replay(given: Given, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Makes new jobs of dead letters, ready at once; the letters stay as the record.
+
+    Letters named by their ids are replayed also if they were before; of those that --all, --job, --queue and
+    --since choose, only those that were not.
+    """
+    given.check()
+
+    async def work(connection: asyncpg.Connection) -> None:
+        chosen = await letters(connection, given, only_waiting=True)
+        await work_off(connection, REPLAY, chosen, dry_run=dry_run, yes=yes, as_json=as_json)
+
+    on_database(work)
+
+
+@dead_letter.command(epilog=EXIT_CODES)
+@selecting
+@bulk_options
+def delete(given: Given, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Deletes dead letters for good, replayed or not. `soniq dead-letter export` keeps a copy."""
+    given.check()
+
+    async def work(connection: asyncpg.Connection) -> None:
+        chosen = await letters(connection, given)
+        await work_off(connection, DELETE, chosen, dry_run=dry_run, yes=yes, as_json=as_json)
+
+    on_database(work)
+
+
+@dead_letter.command(epilog=EXIT_CODES)
+@click.option("--older-than", required=True, help="Their age, as in '30 days'.")
+@job_option
+@queue_option
+@bulk_options
+def prune(
+    older_than: str, job: str | None, queue: str | None, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    """Deletes the dead letters that died longer ago than this."""
+
+    async def work(connection: asyncpg.Connection) -> None:
+        before = await moment(connection, older_than, "--older-than")
+        chosen = await letters(connection, Given(job=job, queue=queue), before=before)
+        await work_off(connection, DELETE, chosen, dry_run=dry_run, yes=yes, as_json=as_json)
+
+    on_database(work)

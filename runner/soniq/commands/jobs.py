@@ -1,0 +1,140 @@
+"""`soniq jobs`: single jobs, looked up, cancelled, replayed."""
+
+import asyncpg
+import click
+
+from soniq.commands.common import (
+    EXIT_CODES,
+    JOB_ID,
+    decode_json,
+    in_words,
+    json_option,
+    limit_option,
+    on_database,
+    print_json,
+    print_rows,
+)
+from soniq.commands.completing import job_names, queue_names
+from soniq.commands.details import print_details
+from soniq.errors import DatabaseRefused
+
+STATUSES = ("queued", "processing", "done", "cancelled", "dead_letter")
+job_id_argument = click.argument("job_id", type=JOB_ID, metavar="ID")
+
+
+@click.group(epilog=EXIT_CODES)
+def jobs() -> None:
+    """Jobs, whatever became of them."""
+
+
+@jobs.command("list", epilog=EXIT_CODES)
+@click.option("--queue", help="Of this queue.", shell_complete=queue_names)
+@click.option("--job", help="Of this job name.", shell_complete=job_names)
+@click.option("--status", type=click.Choice(STATUSES), help="In this status.")
+@limit_option
+@json_option
+def list_jobs(
+    queue: str | None, job: str | None, status: str | None, limit: int, as_json: bool
+) -> None:
+    """Prints jobs, those enqueued last first."""
+
+    async def work(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+        # The status as a literal, and only one of STATUSES: so the planner leaves out the tables that cannot have it.
+        condition = "true" if status is None else f"job.status = '{status}'"
+        records = await connection.fetch(
+            f"""
+            select
+              job.id, job.status, job.job_name, job.queue, job.attempt, job.max_attempts,
+              job.scheduled_at, job.ended_at,
+              left(concat_ws(
+                ': ', job.errors -> -1 ->> 'type', job.errors -> -1 ->> 'message'
+              ), 60) as last_error
+            from soniq.all_jobs as job
+            where {condition}
+              and ($1::text is null or job.queue = $1)
+              and ($2::text is null or job.job_name = $2)
+            order by job.id desc
+            limit $3
+            """,
+            queue,
+            job,
+            limit,
+        )
+        return list(records)
+
+    print_rows(on_database(work), as_json, "no jobs")
+
+
+@jobs.command("show", epilog=EXIT_CODES)
+@job_id_argument
+@json_option
+def show(job_id: int, as_json: bool) -> None:
+    """Prints everything of a job, with the traceback of every failed attempt."""
+
+    async def work(connection: asyncpg.Connection) -> asyncpg.Record:
+        await decode_json(connection)
+        return await _job(connection, job_id)
+
+    print_details(on_database(work), as_json)
+
+
+@jobs.command("cancel", epilog=EXIT_CODES)
+@job_id_argument
+@json_option
+def cancel(job_id: int, as_json: bool) -> None:
+    """Takes a job out of its queue, also one that waits for a retry."""
+
+    async def work(connection: asyncpg.Connection) -> None:
+        status = await connection.fetchval("select soniq.cancel(job_id => $1)", job_id)
+        if status is None:
+            raise DatabaseRefused(_no_such_job(job_id))
+        if status != "cancelled":
+            raise DatabaseRefused(
+                f"job {job_id} is {status}, and only queued jobs can be cancelled"
+            )
+
+    on_database(work)
+    if as_json:
+        print_json({"job_id": job_id, "status": "cancelled"})
+    else:
+        click.echo(f"job {job_id} is cancelled")
+
+
+@jobs.command("retry", epilog=EXIT_CODES)
+@job_id_argument
+@json_option
+def retry(job_id: int, as_json: bool) -> None:
+    """Replays a dead letter: makes a new job of it, ready at once."""
+
+    async def work(connection: asyncpg.Connection) -> int:
+        new_id = await connection.fetchval(
+            "select job_id from soniq.replay_dead_letters(ids => array[$1::bigint])", job_id
+        )
+        if new_id is None:
+            job = await _job(connection, job_id)
+            when = f" and runs at {in_words(job['scheduled_at'])}"
+            raise DatabaseRefused(
+                f"job {job_id} is {job['status']}{when if job['status'] == 'queued' else ''};"
+                " only dead letters can be retried"
+            )
+        return int(new_id)
+
+    new_id = on_database(work)
+    if as_json:
+        print_json({"dead_letter_id": job_id, "job_id": new_id})
+    else:
+        click.echo(f"dead letter {job_id} runs again as job {new_id}")
+
+
+async def _job(connection: asyncpg.Connection, job_id: int) -> asyncpg.Record:
+    record = await connection.fetchrow("select * from soniq.get_job(job_id => $1)", job_id)
+    if record is None:
+        raise DatabaseRefused(_no_such_job(job_id))
+    return record
+
+
+def _no_such_job(job_id: int) -> str:
+    return (
+        f"there is no job {job_id}: it never was, or its record is older than the retention;"
+        " `soniq jobs list` tells the latest"
+    )

@@ -1,0 +1,242 @@
+"""`soniq doctor`: what it finds, and the remedy that it tells."""
+
+from typing import LiteralString
+
+import psycopg
+import pytest
+from conftest import StartRunner, WriteJobs, rows
+from dead_letters import bury
+from pgbouncer import throwaway_pgbouncer
+from soniq_command import done, soniq
+from testing.deployment import deploy_snapshot
+from testing.server import Server, throwaway_server
+
+
+def findings(url: str, code: int = 0, **settings: object) -> list[dict[str, str]]:
+    finished = soniq(url, "doctor", "--json", **{"jobs_modules": "jobs", **settings})
+    assert finished.code == code, finished
+    found: list[dict[str, str]] = finished.json
+    return found
+
+
+def one(found: list[dict[str, str]], level: str, what: str) -> str:
+    """The finding of this level and subject, and its remedy."""
+    told = [each for each in found if (each["level"], each["what"]) == (level, what)]
+    assert len(told) == 1, "\n".join(map(str, found))
+    return f"{told[0]['says']} -> {told[0]['remedy']}"
+
+
+def test_a_database_in_order(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs("""
+        from soniq import Soniq
+        app = Soniq()
+
+        @app.job
+        async def work():
+            pass
+    """)
+    start_runner(database).wait_for_log("runner .* serves")
+    rows(database, "select soniq.tick()")
+    found = findings(database)
+    assert {each["level"] for each in found} == {"ok"}, found
+    assert f"at {database}, PostgreSQL" in one(found, "ok", "database")
+    assert "a notification was heard" in one(found, "ok", "listen")
+    assert "none: connections are the server's own" in one(found, "ok", "pooler")
+    assert "1 alive" in one(found, "ok", "runners")
+    said = done(database, "doctor").out
+    assert "ok      rights: may call all" in said
+    assert "note    settings: SONIQ_JOBS_MODULES is not set" in said
+
+
+def test_settings(database: str) -> None:
+    found = findings(database, 1, concurrency="many", pool_max_sise=3)
+    assert "SONIQ_CONCURRENCY is 'many': give a whole number" in one(found, "problem", "settings")
+    assert "did you mean SONIQ_POOL_MAX_SIZE?" in one(found, "warning", "settings")
+    found = findings(database, 1, pool_max_size=3)
+    assert "Connection pool too small" in one(found, "problem", "settings")
+    assert "SONIQ_DATABASE_URL is not set" in one(findings("", 1), "problem", "settings")
+
+
+def test_no_database_and_no_schema(empty_database: str) -> None:
+    found = findings("postgresql://me:secret@127.0.0.1:1/x", 1)
+    said = one(found, "problem", "database")
+    assert "cannot reach the database at postgresql://me:***@127.0.0.1:1/x" in said
+    assert "secret" not in str(found)
+    said = one(findings(empty_database, 1), "problem", "schema")
+    assert "Soniq's schema cannot be used" in said
+
+
+def test_rights(database: str) -> None:
+    rows(database, "create role doctor_user login")
+    try:
+        url = database.replace("tester@", "doctor_user@")
+        assert "cannot be used" in one(findings(url, 1), "problem", "schema")
+        rows(database, "grant usage on schema soniq to doctor_user")
+        rows(database, "grant execute on function soniq.version, soniq.clock to doctor_user")
+        found = findings(url, 1)
+        said = one(found, "problem", "rights")
+        assert "may not call claim, complete, deregister_runner, fail, heartbeat" in said
+        assert "grant execute on function soniq.claim, soniq.complete" in said
+        assert said.endswith(" to doctor_user")
+        # What may not be looked at is told, and the rest is looked at.
+        assert "could not be looked at" in one(found, "note", "schedules")
+        assert one(found, "ok", "listen")
+    finally:
+        rows(database, "drop owned by doctor_user")
+        rows(database, "drop role doctor_user")
+
+
+def test_connections(database: str) -> None:
+    said = one(findings(database, 1, pool_max_size=500), "problem", "connections")
+    assert "1 runner of 3 + SONIQ_POOL_MAX_SIZE 500 may take 503 of " in said
+    assert "lower SONIQ_POOL_MAX_SIZE" in said
+    name = database.partition("@/")[2].partition("?")[0]
+    rows(database, "select soniq.register_runner('a'), soniq.register_runner('b')")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"alter database {name} connection limit 30".encode())
+    said = one(findings(database, 1, pool_max_size=20), "problem", "connections")
+    assert "2 runners of 3 + SONIQ_POOL_MAX_SIZE 20 may take 46 of 30 connections" in said
+    assert one(findings(database, pool_max_size=6), "ok", "connections")
+
+
+def test_listening_elsewhere_is_not_heard(database: str, empty_database: str) -> None:
+    said = one(findings(database, listen_url=empty_database), "warning", "listen")
+    assert "not heard within 2 s through SONIQ_LISTEN_URL" in said
+    assert "set SONIQ_LISTEN_URL to a direct address" in said
+
+
+def test_upkeep_that_nobody_does(database: str) -> None:
+    rows(database, "select soniq.schedule('nightly', cron => '0 3 * * *')")
+    rows(database, "update soniq.schedules set next_run_at = '2026-01-02 03:00+00'")
+    rows(database, "update soniq.chores set due_at = soniq.clock() - interval '2 hours'")
+    found = findings(database)
+    said = one(found, "warning", "ticks")
+    assert "nothing has called soniq.tick() for about 2h" in said
+    assert "run a runner, `soniq scheduler`" in said
+    said = one(found, "warning", "schedules")
+    assert "nightly is late: it was due at 2026-01-02 03:00:00+0000" in said
+
+
+def test_partitions(database: str) -> None:
+    # Nothing has ever ticked here, and a job has ended.
+    rows(
+        database,
+        """
+        insert into soniq.finished_jobs (
+          id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout,
+          errors, finished_at, keep_until
+        )
+        select
+          1, 'work', 'default', 100, 'done', '{}', now(), now(), 1, 10, '0', '[]', now(), now() + retention
+        from soniq.settings
+        """,
+    )
+    found = findings(database)
+    told = [each["says"] for each in found if each["what"] == "partitions"]
+    assert "1 finished jobs lie in soniq.finished_jobs_default" in told[0]
+    assert "the day until which tomorrow's jobs are kept is not" in told[1]
+    rows(database, "select soniq.tick()")
+    assert "3 days are made, none is wanting" in one(findings(database), "ok", "partitions")
+
+
+def test_runners_and_queues(database: str) -> None:
+    assert "start one: soniq worker" in one(findings(database), "note", "runners")
+    rows(database, "select soniq.register_runner('there', 7, queues => '{mail}')")
+    rows(database, "update soniq.runners set last_heartbeat_at = now() - interval '4 minutes'")
+    rows(database, "select soniq.enqueue('work', queue => 'mail')")
+    rows(database, "select soniq.enqueue('work', queue => 'fax')")
+    found = findings(database)
+    said = one(found, "warning", "runners")
+    assert "(there, pid 7) is silent, not heard of for 4m" in said
+    assert "is of version unknown" in one(found, "note", "runners")
+    said = one(found, "warning", "queues")
+    assert "1 jobs of queue fax are ready, and no runner serves it" in said
+    rows(database, "select soniq.pause_queue('mail')")
+    said = one(findings(database), "note", "queues")
+    assert "1 jobs of queue mail are ready, and it is paused -> soniq queues resume mail" in said
+    bury(database, 3)
+    said = one(findings(database), "note", "dead letters")
+    assert "3 wait for somebody -> soniq dead-letter replay --all --dry-run" in said
+
+
+def test_vacuum(database: str) -> None:
+    assert "is on and keeps up" in one(findings(database), "ok", "vacuum")
+    rows(database, "alter table soniq.jobs set (autovacuum_enabled = false)")
+    said = one(findings(database, 1), "problem", "vacuum")
+    assert (
+        "switched off for soniq.jobs -> alter table soniq.jobs reset (autovacuum_enabled)" in said
+    )
+
+
+def test_what_holds_vacuum_up(own_server: Server) -> None:
+    url = own_server.url()
+    rows(url, "alter system set autovacuum = off")
+    rows(url, "select pg_reload_conf()")
+    # A slot that holds nothing back is none of our business.
+    rows(url, "select pg_create_physical_replication_slot('idle', true)")
+    found = findings(url, 1)
+    said = one(found, "problem", "vacuum")
+    assert "autovacuum is off on this server" in said
+    assert "alter system set autovacuum = on" in said
+    assert "none holds rows back" in one(found, "ok", "replication slots")
+    assert "none is older than 5 minutes" in one(found, "ok", "transactions")
+
+
+@pytest.mark.parametrize(("age", "level"), [("6 minutes", "warning"), ("2 hours", "problem")])
+def test_old_transactions(age: LiteralString, level: str, own_server: Server) -> None:
+    url = own_server.url()
+    # Nobody waits for that long, so the doctor is given a clock that is fast: the first in its search_path.
+    rows(url, "create schema late")
+    rows(
+        url,
+        "create function late.clock_timestamp() returns timestamptz language sql as"
+        " $$ select pg_catalog.clock_timestamp() + interval '" + age + "' $$",
+    )
+    rows(url, "alter role tester set search_path = late, pg_catalog")
+    with psycopg.connect(url, application_name="report") as connection:
+        connection.execute("select pg_catalog.txid_current()")
+        pid = connection.info.backend_pid
+        said = one(findings(url, 1 if level == "problem" else 0), level, "transactions")
+    assert f"session {pid} (tester, report, idle in transaction) has a transaction open for" in said
+    assert f"select pg_terminate_backend({pid})" in said
+
+
+def test_prepared_transactions_are_among_the_old_ones() -> None:
+    with throwaway_server({"max_prepared_transactions": "2"}) as server:
+        deploy_snapshot(server, "postgres")
+        url = server.url()
+        with psycopg.connect(url) as connection:
+            connection.execute("select txid_current()")
+            connection.execute("prepare transaction 'it''s old'")
+        rows(url, "create schema late")
+        rows(
+            url,
+            "create function late.clock_timestamp() returns timestamptz language sql as"
+            " $$ select pg_catalog.clock_timestamp() + interval '6 minutes' $$",
+        )
+        rows(url, "alter role tester set search_path = late, pg_catalog")
+        said = one(findings(url), "warning", "transactions")
+        assert "prepared transaction it's old (tester) has a transaction open for 6m" in said
+        assert "rollback prepared 'it''s old'" in said
+
+
+def test_behind_a_pooler(server: Server, database: str) -> None:
+    name = str(psycopg.conninfo.conninfo_to_dict(database)["dbname"])
+    with throwaway_pgbouncer(server, pool_size=5) as bouncer:
+        url = bouncer.url(name)
+        found = findings(url)
+        said = one(found, "warning", "pooler")
+        assert "changes sessions with each transaction" in said
+        assert "set SONIQ_LISTEN_URL to a direct address" in said
+        assert "was not heard" in one(found, "warning", "listen")
+        found = findings(url, listen_url=database)
+        assert "SONIQ_LISTEN_URL goes past it" in one(found, "note", "pooler")
+        assert "through SONIQ_LISTEN_URL" in one(found, "ok", "listen")
+
+        bouncer.stop()
+        bouncer.start(mode="session")
+        found = findings(url)
+        assert "keeps each client's session" in one(found, "note", "pooler")
+        assert "through SONIQ_DATABASE_URL" in one(found, "ok", "listen")
