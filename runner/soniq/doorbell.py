@@ -2,49 +2,76 @@
 
 Without this connection a runner only polls. So nothing here fails for the caller: a broken connection is made anew
 in the background, and the sign goes up again with the next wait.
+
+Behind a pooler that gives a session away after each transaction, LISTEN succeeds and nothing is ever heard, and the
+sign would hang on somebody else's session. So no sign goes up before a notification has been heard.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
-from soniq.database import CONNECTION_LOST, close, connect_patiently
+from soniq.database import CONNECTION_LOST, close, connect_patiently, describe, is_direct, masked
 
 log = logging.getLogger("soniq")
 CHANNEL = "soniq_jobs"
 
+# Seconds.
+HEARD_WITHIN = 2.0
+CALL_WITHIN = 10.0  # the exchange waits for these calls, so they may not take long
+PING_EVERY = 30.0
+LISTEN_AGAIN_AFTER = 300.0  # where nothing was heard: the network, or the pooler, may have changed
+
 
 class Doorbell:
-    """`ring` is called when a job for one of these queues (None: all) is announced."""
+    """`ring` is called when a job for one of these queues (None: all) is announced.
 
-    def __init__(self, url: str, queues: Sequence[str] | None, ring: Callable[[], None]) -> None:
+    url: where to listen. told_from: the address from which producers notify, as far as the runner knows.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        queues: Sequence[str] | None,
+        ring: Callable[[], None],
+        *,
+        told_from: str,
+    ) -> None:
         self._url = url
         self._queues = queues
         self._ring = ring
+        self._told_from = told_from
         self._connection: asyncpg.Connection | None = None
+        self._speaking = asyncio.Lock()
+        self._is_deaf = False
         self.waiting = False
 
     async def listen(self) -> None:
         """Keeps a listening connection until cancelled."""
         while True:
             connection = await connect_patiently(self._url, "listen")
-            lost = asyncio.Event()
-            connection.add_termination_listener(lambda _, lost=lost: lost.set())
+            pause = 0.0
             try:
-                await connection.add_listener(CHANNEL, self._heard)
-                self._connection = connection
-                self._ring()
-                await lost.wait()
-                log.warning("the listening connection was lost; polling until it is back")
-            except CONNECTION_LOST:
-                pass
+                await self._listen_on(connection)
+                pause = LISTEN_AGAIN_AFTER
+            except CONNECTION_LOST as error:
+                log.warning(
+                    "the listening connection was lost; polling until it is back: %s",
+                    describe(error),
+                )
+            except asyncpg.PostgresError as error:
+                log.error("the database does not let us listen: %s; polling", describe(error))
+                pause = CALL_WITHIN
             finally:
                 self._connection = None
                 self.waiting = False
                 await close(connection)
+            await asyncio.sleep(pause)
 
     async def start_waiting(self) -> float | None:
         """Puts up the sign; answers how many seconds until the next job known is due."""
@@ -58,14 +85,110 @@ class Doorbell:
             self.waiting = False
             await self._call("select soniq.stop_waiting()")
 
+    async def _listen_on(self, connection: asyncpg.Connection) -> None:
+        """Listens until the connection is lost, which is raised; returns if nothing can be heard on it."""
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        echo = _Echo(connection)
+        await echo.listen()
+        async with self._teller(connection) as teller:
+            if not await echo.is_heard_from(teller):
+                await echo.unlisten()
+                self._say_that_it_is_deaf()
+                return
+        if self._is_deaf:
+            self._is_deaf = False
+            log.info("notifications arrive now")
+
+        await connection.add_listener(CHANNEL, self._heard)
+        self._connection = connection
+        self._ring()
+        while not await _happens(lost, within=PING_EVERY):
+            async with self._speaking:
+                if not await echo.is_heard_from(connection):
+                    raise ConnectionError("nothing is heard on it any more")
+        raise ConnectionError("it was closed")
+
+    @asynccontextmanager
+    async def _teller(self, listener: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+        """The connection to notify from, for a test whose answer can be believed.
+
+        What a session tells itself comes along with the answer to its own call, also where a pooler passes on nothing
+        else, and proves nothing about another address.
+        """
+        if self._told_from == self._url and await is_direct(listener):
+            yield listener
+            return
+        teller = await connect_patiently(self._told_from, "listening test")
+        try:
+            yield teller
+        finally:
+            await close(teller)
+
+    def _say_that_it_is_deaf(self) -> None:
+        if self._is_deaf:
+            log.debug("notifications still do not arrive at %s", masked(self._url))
+        else:
+            self._is_deaf = True
+            log.warning(
+                "notifications do not arrive at %s: polling every SONIQ_POLL_INTERVAL instead;"
+                " set SONIQ_LISTEN_URL to an address that leads directly to the same database,"
+                " past any pooler such as PgBouncer in transaction mode",
+                masked(self._url),
+            )
+
     async def _call(self, sql: str, *arguments: Any) -> Any:
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             return None
         try:
-            return await self._connection.fetchval(sql, *arguments)
+            async with asyncio.timeout(CALL_WITHIN), self._speaking:
+                return await connection.fetchval(sql, *arguments)
         except CONNECTION_LOST:
+            connection.terminate()  # which listen() notices
             return None
 
     def _heard(self, connection: object, pid: int, channel: str, queue: object) -> None:
         if self._queues is None or queue in self._queues:
             self._ring()
+
+
+class _Echo:
+    """A channel of a connection's own, to find out whether it hears."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._channel = f"soniq_echo_{secrets.token_hex(8)}"
+        self._awaited = ""
+        self._heard = asyncio.Event()
+
+    async def listen(self) -> None:
+        """Prepares for is_heard_from()."""
+        await self._connection.add_listener(self._channel, self._hear)
+
+    async def unlisten(self) -> None:
+        """Gives the channel up."""
+        await self._connection.remove_listener(self._channel, self._hear)
+
+    async def is_heard_from(self, teller: asyncpg.Connection) -> bool:
+        """Whether a notification from this connection arrives. Raises what its call raises."""
+        self._awaited = secrets.token_hex(8)
+        self._heard.clear()
+        await teller.execute(
+            f"select pg_catalog.pg_notify('{self._channel}', '{self._awaited}')",
+            timeout=CALL_WITHIN,
+        )
+        return await _happens(self._heard, within=HEARD_WITHIN)
+
+    def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        if payload == self._awaited:
+            self._heard.set()
+
+
+async def _happens(event: asyncio.Event, *, within: float) -> bool:
+    """Whether the event is set before so many seconds are over."""
+    try:
+        async with asyncio.timeout(within):
+            return await event.wait()
+    except TimeoutError:
+        return False

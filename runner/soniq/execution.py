@@ -8,18 +8,24 @@ are handed back.
 import asyncio
 import contextvars
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from soniq import outcomes
+from soniq import forking, outcomes
+from soniq.containment import contain
+from soniq.errors import BadDeclaration
 from soniq.handler import Handler
 from soniq.job import Job, PermanentFailure, Snooze, seconds_to_interval
-from soniq.outcomes import Outcome, Released, Snoozed
+from soniq.metering import Meter, status_of
+from soniq.middleware import nest
+from soniq.outcomes import Failed, Outcome, Released, Snoozed
+from soniq.watchdog import Watchdog
 
 log = logging.getLogger("soniq")
 
@@ -27,14 +33,20 @@ AHEAD = 0.05  # seconds
 MOST_AHEAD = 1000  # jobs
 PACE_WINDOW = 0.1  # seconds
 LONGEST_WAIT = 0.25  # seconds that none of the waiting jobs may start before they are handed back
+THREADS_BUSY_FOR = 1.0  # seconds that no thread may become free before this is told
+MOST_NAMED = 10  # jobs in one line of the log
 
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """A job that is held, at work once it has a task. `ended_by_us` is set before the runner itself ends it."""
+    """A job that is held, at work once it has a task. `ended_by_us` is set before the runner itself ends it.
+
+    since: when that began, first the holding, then the work.
+    """
 
     job: Job
     holds_thread: bool
+    since: float
     task: "asyncio.Task[None] | None" = None
     ended_by_us: bool = False
 
@@ -67,6 +79,7 @@ class Execution:
     concurrency: how many jobs run at once, of both kinds.
     thread_count: how many of them on threads.
     on_outcome: called in the event loop with each outcome.
+    meter: told of each attempt.
     """
 
     def __init__(
@@ -76,6 +89,7 @@ class Execution:
         concurrency: int,
         thread_count: int,
         on_outcome: Callable[[Outcome], None],
+        meter: Meter | None = None,
     ) -> None:
         self._handlers = handlers
         self._concurrency = concurrency
@@ -83,12 +97,18 @@ class Execution:
         self._busy_threads = 0
         self._threads = ThreadPoolExecutor(thread_count, thread_name_prefix="soniq-handler")
         self._on_outcome = on_outcome
+        self._meter = meter
         self._held: dict[tuple[int, int], Running] = {}
         self._waiting: deque[Running] = deque()
         self._last_start = time.monotonic()
         self._at_work = 0
         self._pace = Pace()
         self._tasks: set[asyncio.Task[None]] = set()
+        # What is at work on threads, since when; also what has timed out and does not know it.
+        self._on_threads: dict[Future[Any], tuple[Job, float]] = {}
+        self._told_of_threads = False
+        self._watchdog: Watchdog | None = None
+        self._pid = os.getpid()
         self.sync_names = [name for name, handler in handlers.items() if not handler.is_async]
 
     @property
@@ -112,14 +132,60 @@ class Execution:
 
     def start(self, tasks: asyncio.TaskGroup, jobs: Iterable[Job]) -> None:
         """Starts the handlers of claimed jobs, each as soon as a slot is free."""
+        if self._watchdog is None:
+            self._watch()
+        now = time.monotonic()
         for job in jobs:
             handler = self._handlers.get(job.name)
-            running = Running(job, holds_thread=handler is not None and not handler.is_async)
+            running = Running(job, handler is not None and not handler.is_async, since=now)
             # Counted already now, since the next claim may come before the handler is on its thread.
             self._busy_threads += running.holds_thread
             self._held[job.id, job.attempt] = running
             self._waiting.append(running)
         self._start_waiting(tasks)
+
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        forking.guard(loop)
+        contain(loop, known=Execution._execute.__code__)
+        self._watchdog = Watchdog(at_work=self._name_task, look=self._look_at_threads)
+        self._watchdog.start()
+
+    def _name_task(self, task: "asyncio.Task[object] | None") -> str:
+        """On the watchdog's thread: which job a task of the loop belongs to."""
+        at_work = [running for running in list(self._held.values()) if running.task]
+        for running in at_work:
+            if running.task is task:
+                return _name(running.job)
+        names = [_name(running.job) for running in at_work]
+        if not names:
+            return "something outside of jobs"
+        return f"something else, perhaps a task of {_enumeration(names, 'or')},"
+
+    def _look_at_threads(self) -> None:
+        """On the watchdog's thread: tells, once until a thread is free, that jobs wait for threads."""
+        busy = list(self._on_threads.values())
+        if len(busy) < self._thread_count:
+            self._told_of_threads = False
+            return
+        now = time.monotonic()
+        youngest = min(now - since for _, since in busy)
+        # Where no slot is free either, async jobs wait as well, and more threads would help nobody.
+        if (
+            self._told_of_threads
+            or youngest < THREADS_BUSY_FOR
+            or self._at_work >= self._concurrency
+        ):
+            return
+        self._told_of_threads = True
+        log.warning(
+            "jobs with plain def handlers wait: no thread has become free for %.1f s. All %s are busy: %s."
+            " Async jobs go on. SONIQ_SYNC_HANDLER_POOL_SIZE is %s: raise it, or make slow handlers quicker or async",
+            youngest,
+            self._thread_count,
+            _enumeration([f"{_name(job)}, for {now - since:.1f} s" for job, since in busy], "and"),
+            self._thread_count,
+        )
 
     def _start_waiting(self, tasks: asyncio.TaskGroup) -> None:
         while self._waiting and self._at_work < self._concurrency:
@@ -129,6 +195,9 @@ class Execution:
                 self._give_back_thread(running)
                 continue
             self._at_work += 1
+            if self._meter:
+                self._meter.started(running.job, self._last_start - running.since)
+                running.since = self._last_start
             running.task = tasks.create_task(self._execute(running))
             self._tasks.add(running.task)
             running.task.add_done_callback(partial(self._ended, tasks, running))
@@ -178,6 +247,7 @@ class Execution:
                 )
                 running.ended_by_us = True
                 if running.task:
+                    self._count_end(running, "lost")
                     running.task.cancel()
 
     async def release_all(self) -> None:
@@ -196,6 +266,8 @@ class Execution:
             await asyncio.wait(tasks, timeout=1)
         released, self._held = self._held, {}
         for running in released.values():
+            if running.task:
+                self._count_end(running, "released")
             self._on_outcome(Released(running.job))
 
     async def left_behind(self) -> bool:
@@ -207,6 +279,8 @@ class Execution:
 
     def close(self) -> None:
         """Lets the threads end as they become free."""
+        if self._watchdog:
+            self._watchdog.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _execute(self, running: Running) -> None:
@@ -216,9 +290,17 @@ class Execution:
             if not running.ended_by_us:
                 raise
             return
+        if os.getpid() != self._pid:
+            forking.end_child(RuntimeError() if isinstance(outcome, Failed) else None)
         if not running.ended_by_us:
             del self._held[running.job.id, running.job.attempt]
+            if self._meter:
+                self._count_end(running, status_of(outcome))
             self._on_outcome(outcome)
+
+    def _count_end(self, running: Running, status: str) -> None:
+        if self._meter:
+            self._meter.ended(running.job, status, time.monotonic() - running.since)
 
     async def _outcome_of(self, running: Running) -> Outcome:
         job = running.job
@@ -231,14 +313,17 @@ class Execution:
                 f"no handler for {job.name!r} in this runner's modules (it has: {known})",
                 "unknown_job",
             )
-        if problem := handler.mismatch(job.args):
+        bound, problem = handler.bind(job.args)
+        if problem:
             return outcomes.failed(job, "InvalidArguments", problem, "invalid_arguments")
         try:
             async with asyncio.timeout(job.timeout.total_seconds() or None) as limit:
-                if handler.is_async:
-                    value = await handler.call(job)
+                if handler.middleware:
+                    value = await self._through_middleware(handler, running, bound)
+                elif handler.is_async:
+                    value = await handler.call(job, bound)
                 else:
-                    value = await self._on_thread(handler, running)
+                    value = await self._on_thread(handler, running, job, bound)
         except Snooze as snooze:
             return _snoozed(job, snooze)
         except PermanentFailure as error:
@@ -262,30 +347,77 @@ class Execution:
             return outcomes.raised(job, error)
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: a handler ends its job, not the runner.
+            if os.getpid() != self._pid:
+                forking.end_child(error)
             return outcomes.raised(job, error)
         return outcomes.done(job, value)
 
-    async def _on_thread(self, handler: Handler, running: Running) -> Any:
+    async def _through_middleware(
+        self, handler: Handler, running: Running, bound: Mapping[str, Any]
+    ) -> Any:
+        async def innermost(job: Job) -> Any:
+            given, problem = bound, None
+            if job is not running.job:  # a middleware passes on another, with other args perhaps
+                given, problem = handler.bind(job.args)
+            if problem:
+                raise BadDeclaration(problem)
+            if handler.is_async:
+                return await handler.call(job, given)
+            return await self._on_thread(handler, running, job, given)
+
+        return await nest(handler.middleware, innermost)(running.job)
+
+    async def _on_thread(
+        self, handler: Handler, running: Running, job: Job, bound: Mapping[str, Any]
+    ) -> Any:
+        if not running.holds_thread:  # a middleware calls the handler a second time
+            self._busy_threads += 1
         running.holds_thread = False  # given back by the thread itself, which may outlast the job
         loop = asyncio.get_running_loop()
         call = contextvars.copy_context().run
-        future = self._threads.submit(call, _shielded, handler, running.job)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._thread_is_free))
+        future = self._threads.submit(call, _shielded, handler, job, bound)
+        self._on_threads[future] = job, time.monotonic()
+        future.add_done_callback(
+            lambda future: loop.call_soon_threadsafe(self._thread_is_free, future)
+        )
         error, value = await asyncio.wrap_future(future)
         if error is not None:
             raise error
         return value
 
-    def _thread_is_free(self) -> None:
+    def _thread_is_free(self, future: "Future[Any]") -> None:
+        del self._on_threads[future]
         self._busy_threads -= 1
 
 
-def _shielded(handler: Handler, job: Job) -> tuple[BaseException | None, Any]:
-    """Calls a handler; what it raises is returned, since futures treat some exceptions as their own."""
+def _shielded(
+    handler: Handler, job: Job, bound: Mapping[str, Any]
+) -> tuple[BaseException | None, Any]:
+    """Calls a handler; what it raises is returned, since futures treat some exceptions as their own.
+
+    Where the handler has forked, only the parent returns: the child must not report, or take the next job.
+    """
+    pid = os.getpid()
     try:
-        return None, handler.call(job)
+        value = handler.call(job, bound)
     except BaseException as error:
+        if os.getpid() != pid:
+            forking.end_child(error)
         return error, None
+    if os.getpid() != pid:
+        forking.end_child(None)
+    return None, value
+
+
+def _name(job: Job) -> str:
+    return f"job {job.id} ({job.name}), attempt {job.attempt}"
+
+
+def _enumeration(names: list[str], conjunction: str) -> str:
+    more = len(names) - MOST_NAMED
+    if more > 0:
+        names = [*names[:MOST_NAMED], f"{more} more"]
+    return f" {conjunction} ".join(filter(None, ["; ".join(names[:-1]), names[-1]]))
 
 
 def _snoozed(job: Job, snooze: Snooze) -> Outcome:

@@ -10,13 +10,16 @@ from typing import Any
 
 import asyncpg
 
-from soniq.database import CONNECTION_LOST, describe
+from soniq.database import CONNECTION_LOST
 from soniq.job import Job
 
 # The database cuts to its own, smaller bounds; this one only keeps monsters off the wire.
 # Classes of SQLSTATE: rolled back, out of resources, not in the state for it, cancelled, a system error, a bug.
 MAY_PASS = ("40", "53", "55", "57", "58", "XX")
 LONGEST_TEXT = 100_000
+LONGEST_TRACE_LINE = (
+    4_000  # so that a huge message, which ends a traceback, leaves something of the rest
+)
 PACKAGE = str(Path(__file__).parent)
 
 
@@ -64,8 +67,8 @@ def done(job: Job, value: Any) -> Done | Failed:
         return Done(job, None)
     try:
         result = json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        return failed(job, "InvalidResult", f"the handler's result is not JSON: {error}")
+    except BaseException as error:  # a dict of the handler's own class may raise anything
+        return failed(job, "InvalidResult", f"the handler's result is not JSON: {_text_of(error)}")
     return Done(job, result)
 
 
@@ -75,21 +78,33 @@ def failed(job: Job, kind: str, message: str, reason: str = "permanent_failure")
 
 
 def raised(job: Job, exception: BaseException, reason: str | None = None) -> Failed:
-    """A failure that the handler raised."""
-    frames = exception.__traceback__
-    while frames and frames.tb_frame.f_code.co_filename.startswith(PACKAGE):
-        frames = frames.tb_next
-    lines = traceback.format_exception(type(exception), exception, frames)
+    """A failure that the handler raised, whatever its exception does when it is looked at."""
     return Failed(
-        job, _error(type(exception).__name__, _text_of(exception), "".join(lines)), reason
+        job, _error(type(exception).__name__, _text_of(exception), _trace_of(exception)), reason
     )
 
 
 def _text_of(exception: BaseException) -> str:
     try:
         return str(exception)
-    except Exception as error:
-        return f"(its message cannot be read: {describe(error)})"
+    except BaseException as error:
+        return f"(its message cannot be read: {type(error).__name__})"
+
+
+def _trace_of(exception: BaseException) -> str:
+    frames = exception.__traceback__
+    while frames and frames.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        frames = frames.tb_next
+    try:
+        lines = traceback.format_exception(type(exception), exception, frames)
+    except BaseException as error:
+        return f"(its traceback cannot be written: {type(error).__name__})"
+    return "".join(
+        line
+        if len(line) <= LONGEST_TRACE_LINE
+        else f"{line[:LONGEST_TRACE_LINE]}... ({len(line):,} characters)\n"
+        for line in lines
+    )
 
 
 def _error(kind: str, message: str, trace: str | None) -> str:

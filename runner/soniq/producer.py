@@ -1,15 +1,16 @@
 """Enqueueing from Python on whatever connection the caller has, so that the job joins its transaction.
 
-One call, soniq.enqueue(), is written in the parameter style of each driver. A driver is recognised by the module that
-defines the connection's class, so none has to be installed.
+A call is written in the parameter style of each driver. A driver is recognised by the module that defines the
+connection's class, so none has to be installed.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib import import_module
 from typing import Any
 
+from soniq.arguments import to_json
 from soniq.errors import BadDeclaration
 from soniq.job import seconds_to_interval
 
@@ -70,31 +71,80 @@ class EnqueueCall:
             arguments.append(f"{name} => {value}")
         return f"select soniq.enqueue({', '.join(arguments)})"
 
-    async def on(self, connection: Any) -> int:
-        """Makes the call on a connection and returns the job's id; commits nothing."""
-        match _driver_of(connection):
-            case ("asyncpg", _):
-                sql = self.sql(lambda position, _: f"${position}")
-                return int(await connection.fetchval(sql, *self.parameters.values()))
-            case ("psycopg", "AsyncConnection"):
-                cursor = await connection.execute(self.sql(_pyformat), self.parameters)
-                return int((await cursor.fetchone())[0])
-            case ("psycopg", "Connection"):
-                return int(connection.execute(self.sql(_pyformat), self.parameters).fetchone()[0])
-            case ("sqlalchemy", "AsyncConnection" | "AsyncSession" | "async_scoped_session"):
-                return int((await connection.execute(*self._for_sqlalchemy())).scalar_one())
-            case ("sqlalchemy", "Connection" | "Session" | "scoped_session"):
-                return int(connection.execute(*self._for_sqlalchemy()).scalar_one())
-        kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
-        raise BadDeclaration(
-            f"connection is a {kind}: give a connection of asyncpg or psycopg 3,"
-            " or a connection or session of SQLAlchemy"
-        )
 
-    def _for_sqlalchemy(self) -> tuple[Any, dict[str, Any]]:
-        from sqlalchemy import text
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query for one value, with job_name as its only parameter."""
 
-        return text(self.sql(lambda _, name: f":{name}")), self.parameters
+    text: str
+    job_name: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As in EnqueueCall."""
+        return {"job_name": self.job_name}
+
+    def sql(self, placeholder: Callable[[int, str], str]) -> str:
+        """As in EnqueueCall."""
+        return self.text.format(job_name=f"cast({placeholder(1, 'job_name')} as text)")
+
+
+# Asked before the other: an error would undo the transaction that the job is to join.
+MAY_READ_JOB_TYPES = (
+    "select pg_catalog.has_table_privilege('soniq.job_types', 'select') and {job_name} is not null"
+)
+IS_JOB_TYPE = "select exists (select from soniq.job_types where job_name = {job_name})"
+
+
+Call = EnqueueCall | Question
+
+
+async def ask(connection: Any, call: Call) -> Any:
+    """Makes the call on a connection of any kind and returns its value; commits nothing."""
+    match _driver_of(connection):
+        case ("asyncpg", _):
+            sql = call.sql(lambda position, _: f"${position}")
+            return await connection.fetchval(sql, *call.parameters.values())
+        case ("psycopg", "AsyncConnection"):
+            cursor = await connection.execute(call.sql(_pyformat), call.parameters)
+            return (await cursor.fetchone())[0]
+        case ("sqlalchemy", "AsyncConnection" | "AsyncSession" | "async_scoped_session"):
+            return (await connection.execute(*_for_sqlalchemy(call))).scalar_one()
+    return ask_sync(connection, call)
+
+
+def ask_sync(connection: Any, call: Call) -> Any:
+    """ask() for synchronous code, on a synchronous connection. Raises BadDeclaration for any other."""
+    kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+    match _driver_of(connection):
+        case ("psycopg", "Connection"):
+            return connection.execute(call.sql(_pyformat), call.parameters).fetchone()[0]
+        case ("sqlalchemy", "Connection" | "Session" | "scoped_session"):
+            return connection.execute(*_for_sqlalchemy(call)).scalar_one()
+        case (_, _):
+            raise BadDeclaration(
+                f"connection is a {kind}, which has to be awaited: await app.enqueue(...), or give"
+                " enqueue_sync() a synchronous connection of psycopg 3 or SQLAlchemy"
+            )
+    raise BadDeclaration(
+        f"connection is a {kind}: give a connection of asyncpg or psycopg 3,"
+        " or a connection or session of SQLAlchemy"
+    )
+
+
+def connect_sync(url: str) -> Any:
+    """A psycopg connection that commits each statement, to be used in a with block; None without psycopg."""
+    try:
+        psycopg = import_module("psycopg")
+    except ImportError:
+        return None
+    return psycopg.connect(url, autocommit=True, connect_timeout=10)
+
+
+def _for_sqlalchemy(call: Call) -> tuple[Any, dict[str, Any]]:
+    from sqlalchemy import text
+
+    return text(call.sql(lambda _, name: f":{name}")), call.parameters
 
 
 def _pyformat(_: int, name: str) -> str:
@@ -127,6 +177,6 @@ def _as_json(job_name: str, args: Mapping[str, Any]) -> str:
             f"args of {job_name} are a {type(args).__name__}: give a mapping of the handler's arguments by name"
         )
     try:
-        return json.dumps(dict(args), allow_nan=False)
-    except (TypeError, ValueError) as error:
+        return to_json(args)
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadDeclaration(f"args of {job_name} are not JSON: {error}") from error

@@ -4,18 +4,30 @@ import asyncio
 import logging
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from soniq import registration
-from soniq.database import check_schema, close, connect_at_start, masked
+from soniq.database import (
+    CONNECTION_LOST,
+    check_schema,
+    close,
+    connect_at_start,
+    describe,
+    masked,
+)
 from soniq.doorbell import Doorbell
-from soniq.errors import OutcomesLost
+from soniq.errors import DatabaseUnreachable, OutcomesLost
 from soniq.exchange import Exchange
 from soniq.execution import Execution
 from soniq.heartbeat import Heartbeat, Lease
+from soniq.metering import Meter, MetricsSink, distinct
 from soniq.modules import Code
 from soniq.settings import Settings
+
+if TYPE_CHECKING:
+    from soniq.http import MetricsServer
 
 log = logging.getLogger("soniq")
 
@@ -29,10 +41,17 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
     Raises DatabaseUnreachable, SchemaMissing, SchemaMismatch or BadSettings before it claims anything, and
     OutcomesLost when the database stayed away until the end.
     """
-    connection = await connect_at_start(settings.database_url, "exchange")
+    sinks = distinct(app.metrics_sink for app in code.apps)
+    metrics = _prepare_metrics(settings, sinks)
+    connection = await connect_at_start(settings.database_url, "exchange", lasting=True)
     try:
         await check_schema(connection, settings.database_url)
         await registration.register_code(connection, settings, code)
+    except CONNECTION_LOST as error:
+        await close(connection)
+        raise DatabaseUnreachable(
+            f"the connection to {masked(settings.database_url)} was lost: {describe(error)}"
+        ) from error
     except BaseException:
         await close(connection)
         raise
@@ -51,12 +70,20 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
         concurrency=settings.concurrency,
         thread_count=settings.sync_handler_pool_size,
         on_outcome=exchange.add,
+        meter=Meter(sinks) if sinks else None,
     )
-    doorbell = Doorbell(settings.database_url, settings.queues, exchange.ring)
+    doorbell = Doorbell(
+        settings.listen_url or settings.database_url,
+        settings.queues,
+        exchange.ring,
+        told_from=settings.database_url,
+    )
     loop = asyncio.get_running_loop()
 
     def lose(leases: list[Lease]) -> None:
         loop.call_soon_threadsafe(execution.abandon, leases)
+        # There is room again, and no outcome will tell of it.
+        loop.call_soon_threadsafe(exchange.ring)
 
     def die(runner_id: int) -> None:
         if runner_id != heartbeat.runner_id:
@@ -95,6 +122,8 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
         return heartbeat.runner_id
 
     heartbeat.start()
+    if metrics:
+        metrics.start_watching(loop, lambda: exchange.not_ready)
     try:
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(doorbell.listen())
@@ -109,10 +138,24 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
                 os._exit(0)
     finally:
         heartbeat.stop()
+        if metrics:
+            metrics.stop()
         execution.close()
         for app in code.apps:
             await app.close()
     log.info("stopped; nothing is left running")
+
+
+def _prepare_metrics(settings: Settings, sinks: list[MetricsSink]) -> "MetricsServer | None":
+    """The server of /metrics, if one is wanted; its sink is added to the others."""
+    if settings.metrics_port is None:
+        return None
+    from soniq.http import MetricsServer  # takes a quarter of a second, for Prometheus
+
+    metrics = MetricsServer(settings.metrics_port, settings.database_url, sinks)
+    if metrics.sink not in sinks:
+        sinks.append(metrics.sink)
+    return metrics
 
 
 async def _obey_signals(exchange: Exchange, execution: Execution, settings: Settings) -> None:

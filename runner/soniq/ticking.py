@@ -28,7 +28,7 @@ async def tick_until_told(url: str, interval: float, *, once: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    connection = await connect_at_start(url, "scheduler")
+    connection = await connect_at_start(url, "scheduler", lasting=True)
     try:
         await check_schema(connection, url)
         if once:

@@ -54,42 +54,42 @@ class Server:
     """A server with its files below `home`. It may be stopped and started; it dies with this process."""
 
     def __init__(
-        self, binaries: Path, home: Path, options: Mapping[str, str] | None = None
+        self,
+        binaries: Path,
+        home: Path,
+        options: Mapping[str, str] | None = None,
+        primary: "Server | None" = None,
     ) -> None:
-        """Makes the cluster. `options` are settings of postgresql.conf, on top of OPTIONS."""
+        """Makes the cluster, or a hot standby of `primary`, which runs.
+
+        `options` are settings of postgresql.conf, on top of OPTIONS.
+        """
         self.binaries = binaries
         self.log = home / "postgres.log"
         self._home = home
-        self._sockets = home / "sockets"
+        self.sockets = home / "sockets"
         self._options = {**OPTIONS, **(options or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        self._sockets.mkdir()
-        _give_away(home, self._sockets)
-        run(
-            *as_server_user(),
-            *(
-                binaries / "initdb",
-                "--pgdata",
-                home / "data",
-                "--username",
-                USER,
-                "--auth",
-                "trust",
-            ),
-            *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
-            folder=home,
-        )
+        self.sockets.mkdir()
+        _give_away(home, self.sockets)
+        if primary is None:
+            self._make("initdb", "--auth", "trust", "--encoding", "UTF8", "--locale", "C")
+        else:
+            self._make(
+                *("pg_basebackup", "--host", str(primary.sockets), "--port", str(PORT)),
+                *("--write-recovery-conf", "--checkpoint", "fast"),
+            )
 
     def url(self, database: str = "postgres") -> str:
         """The address of a database, for psql, psycopg, asyncpg and soniq-runner."""
-        return f"postgresql://{USER}@/{database}?host={quote(str(self._sockets))}&port={PORT}"
+        return f"postgresql://{USER}@/{database}?host={quote(str(self.sockets))}&port={PORT}"
 
     def environment(self, database: str) -> dict[str, str]:
         """The variables that lead libpq to a database, and PATH to psql itself instead of Debian's wrapper."""
         return {
             **os.environ,
             "PATH": f"{debian_binaries()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "PGHOST": str(self._sockets),
+            "PGHOST": str(self.sockets),
             "PGPORT": str(PORT),
             "PGUSER": USER,
             "PGDATABASE": database,
@@ -103,7 +103,7 @@ class Server:
                     *as_server_user(),
                     *dying_with_parent(signal.SIGQUIT),
                     self.binaries / "postgres",
-                    *("-D", self._home / "data", "-k", self._sockets, "-p", str(PORT)),
+                    *("-D", self._home / "data", "-k", self.sockets, "-p", str(PORT)),
                     *(f"--{name}={value}" for name, value in self._options.items()),
                 ],
                 cwd=self._home,
@@ -141,6 +141,22 @@ class Server:
         self.stop(how)
         self.start()
 
+    def promote(self) -> None:
+        """Makes a standby a primary, and returns when it takes writes."""
+        run(
+            *as_server_user(),
+            *(self.binaries / "pg_ctl", "promote", "--pgdata", self._home / "data"),
+            folder=self._home,
+        )
+
+    def _make(self, program: str, *arguments: str) -> None:
+        run(
+            *as_server_user(),
+            *(self.binaries / program, "--pgdata", self._home / "data", "--username", USER),
+            *("--no-sync", *arguments),
+            folder=self._home,
+        )
+
     def create_database(self, name: str, template: str = "template1") -> str:
         """Makes a database and answers with its URL. Nobody may be connected to the template."""
         self._execute(sql.SQL("create database {} template {}"), name, template)
@@ -163,13 +179,18 @@ class Server:
 
 @contextmanager
 def throwaway_server(
-    options: Mapping[str, str] | None = None, binaries: Path | None = None
+    options: Mapping[str, str] | None = None,
+    binaries: Path | None = None,
+    primary: Server | None = None,
 ) -> Iterator[Server]:
-    """A running server of Debian's version, or of the given binaries; afterwards nothing is left of it."""
+    """A running server of Debian's version, or of the given binaries; afterwards nothing is left of it.
+
+    With a `primary`, it is its hot standby.
+    """
     # Not below TMPDIR: the name of a socket must be shorter than 108 bytes.
     home = Path(tempfile.mkdtemp(prefix="soniq-test-", dir="/tmp"))
     try:
-        server = Server(binaries or debian_binaries(), home, options)
+        server = Server(binaries or debian_binaries(), home, options, primary)
         try:
             server.start()
             yield server

@@ -18,7 +18,7 @@ app = Soniq()
 
 
 @app.job(name="billing.charge")
-async def charge(order: int) -> None:
+async def charge(order: int = 0, note: str = "") -> None:
     """Never run here."""
 
 
