@@ -4,7 +4,7 @@ asyncio lets SystemExit and KeyboardInterrupt of any task end the whole loop, an
 """
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import CodeType, TracebackType
 from typing import Any
 
@@ -13,13 +13,13 @@ class TaskExit(Exception):
     """A task raised SystemExit or KeyboardInterrupt, which is its cause."""
 
 
-def contain(loop: asyncio.AbstractEventLoop, known: CodeType) -> None:
+def contain(loop: asyncio.AbstractEventLoop, known: CodeType) -> Callable[[], None]:
     """Has the loop contain the tasks created from now on, but those of one coroutine function, which needs no help.
 
-    A loop that has a task factory already keeps it.
+    A loop that has a task factory already keeps it. Answers with what takes this back.
     """
     if loop.get_task_factory() is not None:
-        return
+        return lambda: None
 
     def make_task(
         loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
@@ -29,6 +29,7 @@ def contain(loop: asyncio.AbstractEventLoop, known: CodeType) -> None:
         return asyncio.Task(coroutine, loop=loop, **options)
 
     loop.set_task_factory(make_task)
+    return lambda: loop.set_task_factory(None)
 
 
 class _Contained(Coroutine[Any, Any, Any]):

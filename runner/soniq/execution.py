@@ -108,6 +108,7 @@ class Execution:
         self._on_threads: dict[Future[Any], tuple[Job, float]] = {}
         self._told_of_threads = False
         self._watchdog: Watchdog | None = None
+        self._contain_no_more: Callable[[], None] = lambda: None
         self._pid = os.getpid()
         self.sync_names = [name for name, handler in handlers.items() if not handler.is_async]
 
@@ -147,7 +148,7 @@ class Execution:
     def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         forking.guard(loop)
-        contain(loop, known=Execution._execute.__code__)
+        self._contain_no_more = contain(loop, known=Execution._execute.__code__)
         self._watchdog = Watchdog(at_work=self._name_task, look=self._look_at_threads)
         self._watchdog.start()
 
@@ -281,6 +282,7 @@ class Execution:
         """Lets the threads end as they become free."""
         if self._watchdog:
             self._watchdog.stop()
+            self._contain_no_more()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _execute(self, running: Running) -> None:

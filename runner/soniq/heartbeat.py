@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import asyncpg
 
+from soniq import forking
 from soniq.database import CONNECTION_LOST, close, connect_patiently, describe
 
 log = logging.getLogger("soniq")
@@ -46,6 +47,7 @@ class Heartbeat(threading.Thread):
         self._on_declared_dead = on_declared_dead
         self.runner_id: int | None = None
         self._loop = asyncio.new_event_loop()
+        forking.guard(self._loop)
         self._main: asyncio.Task[None] | None = None
 
     def run(self) -> None:

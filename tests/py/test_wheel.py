@@ -28,7 +28,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the programs of a new environment with nothing but the wheel and what it needs."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT], check=True, cwd=folder)
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT], check=True, cwd=folder
+    )
     [wheel] = folder.glob("soniq-*.whl")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     programs = folder / "venv/bin"
@@ -73,7 +75,8 @@ def test_a_newcomer_gets_to_a_scraped_runner(
     try:
         rows(empty_database, "select soniq.enqueue('greet', '{\"name\": \"Ada\"}')")
         wait_for(
-            lambda: rows(empty_database, "select from soniq.finished_jobs"), what="the job to be done"
+            lambda: rows(empty_database, "select from soniq.finished_jobs"),
+            what="the job to be done",
         )
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
             scraped = response.read().decode()

@@ -50,7 +50,11 @@ def pytest(site: Site) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="soniq-test-") as folder:
         report = Path(folder) / "report.xml"
         try:
-            run(tool("pytest"), "tests/py", "-q", "--no-header", "--junitxml", report)
+            # Most of these tests wait for processes most of the time.
+            run(
+                *(tool("pytest"), "tests/py", "-q", "--no-header", "--junitxml", report),
+                *("--numprocesses", "3", "--dist", "loadfile"),
+            )
         except CommandFailed as failure:
             outcome = _outcome(report)
             outcome.failed = max(outcome.failed, 1)
