@@ -10,6 +10,7 @@
 --   SQ006 time or delay     SQ012 batch              SQ018 time zone
 --
 --   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
+--   SQ022 headers
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
@@ -127,6 +128,32 @@ begin
       'SQ004',
       pg_catalog.format('args take %s bytes; the limit is %s', bytes, max_bytes),
       'Store the data in a table and enqueue its key, or raise soniq.settings.max_args_bytes.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_headers(headers jsonb)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+declare
+  max_bytes constant integer := 8192;
+  bytes constant integer := pg_catalog.octet_length(headers::text);
+begin
+  if pg_catalog.jsonb_typeof(headers) <> 'object' then
+    perform soniq._refuse(
+      'SQ022',
+      pg_catalog.format('headers must be a JSON object, not %s', pg_catalog.jsonb_typeof(headers)),
+      'Name each header, as in {"traceparent": "00-..."}; NULL for none.'
+    );
+  elsif bytes > max_bytes then
+    perform soniq._refuse(
+      'SQ022',
+      pg_catalog.format('headers take %s bytes; the limit is %s', bytes, max_bytes),
+      'Headers are context, such as a trace''s; what the handler works on belongs into args.'
     );
   end if;
 end;

@@ -116,6 +116,7 @@ select
   job.id as job_id,
   job.job_name,
   job.args,
+  job.headers,
   job.queue,
   job.priority,
   job.attempt,
@@ -180,8 +181,8 @@ begin
       );
       return query
       select
-        job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
-        job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
+        job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
+        job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
       from soniq._lease(job_ids => picked, runner_id => claim.runner_id, as_of => as_of) as job
       order by job.scheduled_at, job.id;
       wanted := wanted - pg_catalog.cardinality(picked);

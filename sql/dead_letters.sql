@@ -61,8 +61,8 @@ begin
   return query
   with minted as (
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, replay_of, schedule,
-      due_at
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers, replay_of,
+      schedule, due_at
     )
     select
       letter.job_name,
@@ -73,6 +73,7 @@ begin
       as_of,
       letter.max_attempts - (letter.attempt - pg_catalog.jsonb_array_length(letter.errors)),
       letter.timeout,
+      letter.headers,
       letter.id,
       letter.schedule,
       letter.due_at

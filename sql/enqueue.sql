@@ -9,6 +9,7 @@ create or replace function soniq._job_options(
   delay interval,
   max_attempts integer,
   timeout interval,
+  headers jsonb,
   out own_queue text,
   out own_priority smallint,
   out run_at timestamptz,
@@ -31,7 +32,8 @@ begin
     soniq._check_priority(priority => _job_options.priority),
     soniq._check_schedule(scheduled_at => _job_options.scheduled_at, delay => _job_options.delay),
     soniq._check_max_attempts(max_attempts => _job_options.max_attempts),
-    soniq._check_timeout(timeout => _job_options.timeout);
+    soniq._check_timeout(timeout => _job_options.timeout),
+    soniq._check_headers(headers => _job_options.headers);
 
   as_of := soniq.clock();
 
@@ -52,7 +54,7 @@ begin
 end;
 $$;
 
-comment on function soniq._job_options(text, text, integer, timestamptz, interval, integer, interval) is
+comment on function soniq._job_options(text, text, integer, timestamptz, interval, integer, interval, jsonb) is
 'Checks an enqueue''s options and fills in what is NULL: from the job type, then the queue, then soniq.settings.';
 
 create or replace function soniq.enqueue(
@@ -64,7 +66,8 @@ create or replace function soniq.enqueue(
   delay interval default null,
   max_attempts integer default null,
   timeout interval default null,
-  dedup_key text default null
+  dedup_key text default null,
+  headers jsonb default null
 )
 returns bigint
 language plpgsql
@@ -86,7 +89,8 @@ begin
     scheduled_at => enqueue.scheduled_at,
     delay => enqueue.delay,
     max_attempts => enqueue.max_attempts,
-    timeout => enqueue.timeout
+    timeout => enqueue.timeout,
+    headers => enqueue.headers
   );
   perform
     soniq._check_args(args => enqueue.args, max_bytes => job.max_args_bytes),
@@ -95,11 +99,12 @@ begin
 
   loop
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key,
+      headers
     )
     values (
       enqueue.job_name, job.own_queue, job.own_priority, enqueue.args, job.run_at, job.as_of, job.tries,
-      job.time_limit, enqueue.dedup_key
+      job.time_limit, enqueue.dedup_key, enqueue.headers
     )
     on conflict (dedup_key) where status = 'queued' and dedup_key is not null do nothing
     returning id into job_id;
@@ -121,7 +126,7 @@ begin
 end;
 $$;
 
-comment on function soniq.enqueue(text, jsonb, text, integer, timestamptz, interval, integer, interval, text) is
+comment on function soniq.enqueue(text, jsonb, text, integer, timestamptz, interval, integer, interval, text, jsonb) is
 'Adds a job, in the caller''s transaction, and answers with its id. An option left NULL takes the job type''s default, then the queue''s, then that of soniq.settings.
 
 job_name: the handler''s name, 1 to 200 characters; it need not be registered yet.
@@ -132,8 +137,9 @@ scheduled_at: not before this time; or delay: not before this long from now.
 max_attempts: 1 (no retry) to 1000.
 timeout: how long one attempt may take; 0 is no limit.
 dedup_key: while a queued job holds this key, no other is added: the answer is the id of the one there is. 1 to 500 characters.
+headers: a JSON object of at most 8 KiB that travels with the job beside its arguments, through retries and replays, such as a trace''s context: {"traceparent": "00-..."}.
 
-Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key.';
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers.';
 
 create or replace function soniq.enqueue_many(
   job_name text,
@@ -143,7 +149,8 @@ create or replace function soniq.enqueue_many(
   scheduled_at timestamptz default null,
   delay interval default null,
   max_attempts integer default null,
-  timeout interval default null
+  timeout interval default null,
+  headers jsonb default null
 )
 returns setof bigint
 language plpgsql
@@ -164,7 +171,8 @@ begin
     scheduled_at => enqueue_many.scheduled_at,
     delay => enqueue_many.delay,
     max_attempts => enqueue_many.max_attempts,
-    timeout => enqueue_many.timeout
+    timeout => enqueue_many.timeout,
+    headers => enqueue_many.headers
   );
   if enqueue_many.args is null then
     perform soniq._refuse('SQ003', 'args is NULL', 'Give an array of JSON objects, one for each job.');
@@ -177,9 +185,12 @@ begin
   perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
   return query
-  insert into soniq.jobs (job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout)
+  insert into soniq.jobs (
+    job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers
+  )
   select
-    enqueue_many.job_name, job.own_queue, job.own_priority, each.args, job.run_at, job.as_of, job.tries, job.time_limit
+    enqueue_many.job_name, job.own_queue, job.own_priority, each.args, job.run_at, job.as_of, job.tries,
+    job.time_limit, enqueue_many.headers
   from pg_catalog.unnest(enqueue_many.args) with ordinality as each (args, position)
   order by each.position
   returning id;
@@ -190,7 +201,7 @@ begin
 end;
 $$;
 
-comment on function soniq.enqueue_many(text, jsonb[], text, integer, timestamptz, interval, integer, interval) is
+comment on function soniq.enqueue_many(text, jsonb[], text, integer, timestamptz, interval, integer, interval, jsonb) is
 'Adds one job for each entry of args, all with the same options, in one statement, and answers with their ids in the order of args. One bad entry refuses them all. For jobs with keys or options of their own, call enqueue() over a set: select soniq.enqueue(...) from ....
 
 Parameters and errors as in enqueue().';

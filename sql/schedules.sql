@@ -90,7 +90,8 @@ begin
     scheduled_at => null,
     delay => null,
     max_attempts => schedule.max_attempts,
-    timeout => schedule.timeout
+    timeout => schedule.timeout,
+    headers => null
   );
   perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 

@@ -18,6 +18,7 @@ create table if not exists soniq.finished_jobs (
   max_attempts integer not null,
   timeout interval not null,
   dedup_key text,
+  headers jsonb,
   runner_id bigint,
   claimed_at timestamptz,
   errors jsonb not null,
@@ -48,6 +49,7 @@ comment on column soniq.finished_jobs.attempt is 'The attempt that ended it; 0 i
 comment on column soniq.finished_jobs.max_attempts is 'The attempt after which a failure would have been final.';
 comment on column soniq.finished_jobs.timeout is 'How long one attempt might take; 0 is no limit.';
 comment on column soniq.finished_jobs.dedup_key is 'The key it held while it was queued.';
+comment on column soniq.finished_jobs.headers is 'What travelled with it beside its arguments.';
 comment on column soniq.finished_jobs.runner_id is 'Who ran it.';
 comment on column soniq.finished_jobs.claimed_at is 'When the last attempt began.';
 comment on column soniq.finished_jobs.errors is 'One entry for each failed attempt, as in soniq.jobs.';

@@ -26,6 +26,7 @@ create table if not exists soniq.jobs (
   max_attempts integer not null,
   timeout interval not null check (timeout >= '0'),
   dedup_key text,
+  headers jsonb check (pg_catalog.jsonb_typeof(headers) = 'object'),
   runner_id bigint,
   claimed_at timestamptz,
   deadline timestamptz,
@@ -75,6 +76,8 @@ comment on column soniq.jobs.max_attempts is
   'The attempt after which a failure is final. Snoozing and releasing raise it by one, since neither spends an attempt.';
 comment on column soniq.jobs.timeout is 'How long one attempt may take; 0 is no limit.';
 comment on column soniq.jobs.dedup_key is 'No two queued jobs share one.';
+comment on column soniq.jobs.headers is
+  'What travels with the job beside its arguments, such as a trace''s context; a JSON object, NULL for none.';
 comment on column soniq.jobs.runner_id is 'Who holds the lease.';
 comment on column soniq.jobs.claimed_at is 'When the current attempt began.';
 comment on column soniq.jobs.deadline is 'When the current attempt has to be over; NULL without a timeout.';

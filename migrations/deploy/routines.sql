@@ -44,6 +44,7 @@ comment on function soniq.version() is
 --   SQ006 time or delay     SQ012 batch              SQ018 time zone
 --
 --   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
+--   SQ022 headers
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
@@ -161,6 +162,32 @@ begin
       'SQ004',
       pg_catalog.format('args take %s bytes; the limit is %s', bytes, max_bytes),
       'Store the data in a table and enqueue its key, or raise soniq.settings.max_args_bytes.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_headers(headers jsonb)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+declare
+  max_bytes constant integer := 8192;
+  bytes constant integer := pg_catalog.octet_length(headers::text);
+begin
+  if pg_catalog.jsonb_typeof(headers) <> 'object' then
+    perform soniq._refuse(
+      'SQ022',
+      pg_catalog.format('headers must be a JSON object, not %s', pg_catalog.jsonb_typeof(headers)),
+      'Name each header, as in {"traceparent": "00-..."}; NULL for none.'
+    );
+  elsif bytes > max_bytes then
+    perform soniq._refuse(
+      'SQ022',
+      pg_catalog.format('headers take %s bytes; the limit is %s', bytes, max_bytes),
+      'Headers are context, such as a trace''s; what the handler works on belongs into args.'
     );
   end if;
 end;
@@ -1863,6 +1890,7 @@ create or replace function soniq._job_options(
   delay interval,
   max_attempts integer,
   timeout interval,
+  headers jsonb,
   out own_queue text,
   out own_priority smallint,
   out run_at timestamptz,
@@ -1885,7 +1913,8 @@ begin
     soniq._check_priority(priority => _job_options.priority),
     soniq._check_schedule(scheduled_at => _job_options.scheduled_at, delay => _job_options.delay),
     soniq._check_max_attempts(max_attempts => _job_options.max_attempts),
-    soniq._check_timeout(timeout => _job_options.timeout);
+    soniq._check_timeout(timeout => _job_options.timeout),
+    soniq._check_headers(headers => _job_options.headers);
 
   as_of := soniq.clock();
 
@@ -1906,7 +1935,7 @@ begin
 end;
 $$;
 
-comment on function soniq._job_options(text, text, integer, timestamptz, interval, integer, interval) is
+comment on function soniq._job_options(text, text, integer, timestamptz, interval, integer, interval, jsonb) is
 'Checks an enqueue''s options and fills in what is NULL: from the job type, then the queue, then soniq.settings.';
 
 create or replace function soniq.enqueue(
@@ -1918,7 +1947,8 @@ create or replace function soniq.enqueue(
   delay interval default null,
   max_attempts integer default null,
   timeout interval default null,
-  dedup_key text default null
+  dedup_key text default null,
+  headers jsonb default null
 )
 returns bigint
 language plpgsql
@@ -1940,7 +1970,8 @@ begin
     scheduled_at => enqueue.scheduled_at,
     delay => enqueue.delay,
     max_attempts => enqueue.max_attempts,
-    timeout => enqueue.timeout
+    timeout => enqueue.timeout,
+    headers => enqueue.headers
   );
   perform
     soniq._check_args(args => enqueue.args, max_bytes => job.max_args_bytes),
@@ -1949,11 +1980,12 @@ begin
 
   loop
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key,
+      headers
     )
     values (
       enqueue.job_name, job.own_queue, job.own_priority, enqueue.args, job.run_at, job.as_of, job.tries,
-      job.time_limit, enqueue.dedup_key
+      job.time_limit, enqueue.dedup_key, enqueue.headers
     )
     on conflict (dedup_key) where status = 'queued' and dedup_key is not null do nothing
     returning id into job_id;
@@ -1975,7 +2007,7 @@ begin
 end;
 $$;
 
-comment on function soniq.enqueue(text, jsonb, text, integer, timestamptz, interval, integer, interval, text) is
+comment on function soniq.enqueue(text, jsonb, text, integer, timestamptz, interval, integer, interval, text, jsonb) is
 'Adds a job, in the caller''s transaction, and answers with its id. An option left NULL takes the job type''s default, then the queue''s, then that of soniq.settings.
 
 job_name: the handler''s name, 1 to 200 characters; it need not be registered yet.
@@ -1986,8 +2018,9 @@ scheduled_at: not before this time; or delay: not before this long from now.
 max_attempts: 1 (no retry) to 1000.
 timeout: how long one attempt may take; 0 is no limit.
 dedup_key: while a queued job holds this key, no other is added: the answer is the id of the one there is. 1 to 500 characters.
+headers: a JSON object of at most 8 KiB that travels with the job beside its arguments, through retries and replays, such as a trace''s context: {"traceparent": "00-..."}.
 
-Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key.';
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers.';
 
 create or replace function soniq.enqueue_many(
   job_name text,
@@ -1997,7 +2030,8 @@ create or replace function soniq.enqueue_many(
   scheduled_at timestamptz default null,
   delay interval default null,
   max_attempts integer default null,
-  timeout interval default null
+  timeout interval default null,
+  headers jsonb default null
 )
 returns setof bigint
 language plpgsql
@@ -2018,7 +2052,8 @@ begin
     scheduled_at => enqueue_many.scheduled_at,
     delay => enqueue_many.delay,
     max_attempts => enqueue_many.max_attempts,
-    timeout => enqueue_many.timeout
+    timeout => enqueue_many.timeout,
+    headers => enqueue_many.headers
   );
   if enqueue_many.args is null then
     perform soniq._refuse('SQ003', 'args is NULL', 'Give an array of JSON objects, one for each job.');
@@ -2031,9 +2066,12 @@ begin
   perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
   return query
-  insert into soniq.jobs (job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout)
+  insert into soniq.jobs (
+    job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers
+  )
   select
-    enqueue_many.job_name, job.own_queue, job.own_priority, each.args, job.run_at, job.as_of, job.tries, job.time_limit
+    enqueue_many.job_name, job.own_queue, job.own_priority, each.args, job.run_at, job.as_of, job.tries,
+    job.time_limit, enqueue_many.headers
   from pg_catalog.unnest(enqueue_many.args) with ordinality as each (args, position)
   order by each.position
   returning id;
@@ -2044,7 +2082,7 @@ begin
 end;
 $$;
 
-comment on function soniq.enqueue_many(text, jsonb[], text, integer, timestamptz, interval, integer, interval) is
+comment on function soniq.enqueue_many(text, jsonb[], text, integer, timestamptz, interval, integer, interval, jsonb) is
 'Adds one job for each entry of args, all with the same options, in one statement, and answers with their ids in the order of args. One bad entry refuses them all. For jobs with keys or options of their own, call enqueue() over a set: select soniq.enqueue(...) from ....
 
 Parameters and errors as in enqueue().';
@@ -2167,6 +2205,7 @@ select
   job.id as job_id,
   job.job_name,
   job.args,
+  job.headers,
   job.queue,
   job.priority,
   job.attempt,
@@ -2231,8 +2270,8 @@ begin
       );
       return query
       select
-        job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
-        job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
+        job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
+        job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
       from soniq._lease(job_ids => picked, runner_id => claim.runner_id, as_of => as_of) as job
       order by job.scheduled_at, job.id;
       wanted := wanted - pg_catalog.cardinality(picked);
@@ -2580,12 +2619,12 @@ begin
   kept as (
     insert into soniq.finished_jobs (
       id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-      runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
+      headers, runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
     )
     select
       dated.id, dated.job_name, dated.queue, dated.priority, _move_to_finished.status, dated.args, dated.scheduled_at,
-      dated.enqueued_at, dated.attempt, dated.max_attempts, dated.timeout, dated.dedup_key, dated.runner_id,
-      dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
+      dated.enqueued_at, dated.attempt, dated.max_attempts, dated.timeout, dated.dedup_key, dated.headers,
+      dated.runner_id, dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
       as_of + dated.retention
     from dated
     where dated.retention > interval '0'
@@ -2936,13 +2975,13 @@ as $$
     returning job.*, given.reason, given.failure
   )
   insert into soniq.dead_letter_jobs (
-    id, job_name, queue, priority, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key, runner_id,
-    claimed_at, errors, replay_of, schedule, due_at, reason, dead_at
+    id, job_name, queue, priority, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key, headers,
+    runner_id, claimed_at, errors, replay_of, schedule, due_at, reason, dead_at
   )
   select
     dead.id, dead.job_name, dead.queue, dead.priority, dead.args, dead.scheduled_at, dead.enqueued_at, dead.attempt,
-    dead.max_attempts, dead.timeout, dead.dedup_key, dead.runner_id, dead.claimed_at, dead.errors || dead.failure,
-    dead.replay_of, dead.schedule, dead.due_at, dead.reason, _bury.as_of
+    dead.max_attempts, dead.timeout, dead.dedup_key, dead.headers, dead.runner_id, dead.claimed_at,
+    dead.errors || dead.failure, dead.replay_of, dead.schedule, dead.due_at, dead.reason, _bury.as_of
   from dead;
 $$;
 
@@ -3121,6 +3160,7 @@ select
   job.max_attempts,
   job.timeout,
   job.dedup_key,
+  job.headers,
   job.runner_id,
   job.claimed_at,
   job.deadline,
@@ -3147,6 +3187,7 @@ select
   job.max_attempts,
   job.timeout,
   job.dedup_key,
+  job.headers,
   job.runner_id,
   job.claimed_at,
   null,
@@ -3173,6 +3214,7 @@ select
   job.max_attempts,
   job.timeout,
   job.dedup_key,
+  job.headers,
   job.runner_id,
   job.claimed_at,
   null,
@@ -3535,8 +3577,8 @@ begin
   return query
   with minted as (
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, replay_of, schedule,
-      due_at
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers, replay_of,
+      schedule, due_at
     )
     select
       letter.job_name,
@@ -3547,6 +3589,7 @@ begin
       as_of,
       letter.max_attempts - (letter.attempt - pg_catalog.jsonb_array_length(letter.errors)),
       letter.timeout,
+      letter.headers,
       letter.id,
       letter.schedule,
       letter.due_at
@@ -3762,7 +3805,8 @@ begin
     scheduled_at => null,
     delay => null,
     max_attempts => schedule.max_attempts,
-    timeout => schedule.timeout
+    timeout => schedule.timeout,
+    headers => null
   );
   perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 

@@ -13,6 +13,7 @@ from pg_catalog.unnest(array[
     '_check_queue',
     '_check_dedup_key',
     '_check_args',
+    '_check_headers',
     '_check_priority',
     '_check_length',
     '_check_delay',

@@ -35,6 +35,7 @@ log = logging.getLogger("soniq")
 P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M", bound=Middleware)
+H = TypeVar("H", bound=Callable[[], Mapping[str, Any]])
 UnknownJobs = Literal["allow", "warn", "refuse"]
 DEFAULT_POOL_SIZE = 20
 
@@ -70,6 +71,7 @@ class Soniq:
         self._unknown_jobs = unknown_jobs
         self._known_jobs: set[str] = set()
         self._middleware: list[Middleware] = []
+        self._senders: list[Callable[[], Mapping[str, Any]]] = []
         self._schedules: list[Schedule] = []
         self._implied: set[Callable[..., Any]] = set()
         self._database_url = database_url
@@ -226,6 +228,28 @@ class Soniq:
         self._middleware.append(function)
         return function
 
+    def send_headers(self, function: H, /) -> H:
+        """Has a function's answer travel with every job that this app enqueues.
+
+            @app.send_headers
+            def tenant() -> Mapping[str, Any]:
+                return {"tenant": current_tenant.get()}
+
+        It is called in the context of each enqueue() and answers with headers by name. Those given to enqueue() itself
+        win over it, and a function registered later over one before. The handler, and any middleware, finds them in
+        job.headers, on every attempt and in a replay.
+        """
+        self._senders.append(function)
+        return function
+
+    def _with_headers_of_senders(self, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        if not self._senders:
+            return given
+        headers: dict[str, Any] = {}
+        for sender in self._senders:
+            headers |= sender()
+        return headers | dict(given or {})
+
     def _checked(self, function: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
         """The args as JSON has them. Raises BadDeclaration if the function does not take them."""
         handler = self._handler_of(function)
@@ -267,6 +291,7 @@ class Soniq:
         max_attempts: int | None = None,
         timeout: float | timedelta | None = None,
         dedup_key: str | None = None,
+        headers: Mapping[str, Any] | None = None,
     ) -> int:
         """Adds a job and returns its id.
 
@@ -275,6 +300,7 @@ class Soniq:
             pydantic's models, which become JSON and are converted back by the handler's annotations.
         connection: an asyncpg, psycopg or SQLAlchemy connection or session, whose transaction the job
             joins; without one, a connection of the app's own and a transaction of its own.
+        headers: a mapping that JSON can hold, found in job.headers; those of send_headers() are added.
         The options are those of soniq.enqueue() in SQL; delay and timeout are seconds or timedeltas.
 
         Raises BadDeclaration for what Python can tell is wrong, such as args that the handler, where one is given
@@ -290,6 +316,7 @@ class Soniq:
             max_attempts=max_attempts,
             timeout=timeout,
             dedup_key=dedup_key,
+            headers=headers,
         )
         if connection is not None:
             return await self._enqueue_on(connection, call)
@@ -309,6 +336,7 @@ class Soniq:
         max_attempts: int | None = None,
         timeout: float | timedelta | None = None,
         dedup_key: str | None = None,
+        headers: Mapping[str, Any] | None = None,
     ) -> int:
         """enqueue() for code that is not async: adds a job and returns its id.
 
@@ -330,6 +358,7 @@ class Soniq:
             max_attempts=max_attempts,
             timeout=timeout,
             dedup_key=dedup_key,
+            headers=headers,
         )
         if connection is not None:
             return self._enqueue_on_sync(connection, call)
@@ -345,10 +374,20 @@ class Soniq:
             return self._enqueue_on_sync(own, call)
 
     def _call(
-        self, job: str | Callable[..., Any], args: Mapping[str, Any] | None, **options: Any
+        self,
+        job: str | Callable[..., Any],
+        args: Mapping[str, Any] | None,
+        *,
+        headers: Mapping[str, Any] | None,
+        **options: Any,
     ) -> EnqueueCall:
         handler = None if isinstance(job, str) else self._handler_of(job)
-        call = EnqueueCall.of(job_name=handler.name if handler else str(job), args=args, **options)
+        call = EnqueueCall.of(
+            job_name=handler.name if handler else str(job),
+            args=args,
+            headers=self._with_headers_of_senders(headers),
+            **options,
+        )
         # Of a name alone it is not certain that this code will run it.
         if handler and (problem := handler.mismatch(json.loads(call.parameters["args"]))):
             raise BadDeclaration(problem)

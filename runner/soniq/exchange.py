@@ -26,7 +26,7 @@ UNKNOWN_RUNNER = "SQ011"
 
 # Claims may be committed asynchronously: one lost in a crash is only made again.
 CLAIM = (
-    "select claimed.job_id, claimed.job_name, claimed.args, claimed.queue, claimed.priority,"
+    "select claimed.job_id, claimed.job_name, claimed.args, claimed.headers, claimed.queue, claimed.priority,"
     " claimed.attempt, claimed.max_attempts, claimed.scheduled_at, claimed.claimed_at,"
     " claimed.timeout, claimed.deadline, claimed.schedule, claimed.due_at"
     " from pg_catalog.set_config('synchronous_commit', 'off', true)"
@@ -216,7 +216,10 @@ class Exchange:
             rows += await connection.fetch(
                 CLAIM, self.runner_id, self._queues, room - any_kind, execution.sync_names
             )
-        return [Job(job_id, name, json.loads(args), *rest) for job_id, name, args, *rest in rows]
+        return [
+            Job(job_id, name, json.loads(args), json.loads(headers or "{}"), *rest)
+            for job_id, name, args, headers, *rest in rows
+        ]
 
     async def _report(self, connection: asyncpg.Connection) -> int:
         """Reports what has ended and answers how many that were; what cannot be told now is kept."""

@@ -11,12 +11,14 @@ from soniq.errors import BadDeclaration
 class Job:
     """A claimed job. (id, attempt) is its lease; all times are the database's.
 
+    headers are what its producer sent along beside the arguments; {} if nothing.
     A periodic job carries its schedule's name and the time for which it was enqueued, as due_at.
     """
 
     id: int
     name: str
     args: dict[str, Any]
+    headers: dict[str, Any]
     queue: str
     priority: int
     attempt: int

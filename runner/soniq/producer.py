@@ -14,7 +14,7 @@ from soniq.arguments import to_json
 from soniq.errors import BadDeclaration
 from soniq.job import seconds_to_interval
 
-# args go as text: a connection whose jsonb codec encodes for itself would encode them a second time.
+# JSON goes as text: a connection whose jsonb codec encodes for itself would encode it a second time.
 SQL_TYPES = {
     "job_name": "text",
     "args": "text",
@@ -25,7 +25,9 @@ SQL_TYPES = {
     "max_attempts": "integer",
     "timeout": "interval",
     "dedup_key": "text",
+    "headers": "text",
 }
+JSON = ("args", "headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class EnqueueCall:
         scheduled_at: datetime | None,
         delay: float | timedelta | None,
         timeout: float | timedelta | None,
+        headers: Mapping[str, Any] | None,
         **others: Any,
     ) -> "EnqueueCall":
         """Turns Python values into what the drivers send; refuses what no database could accept."""
@@ -53,10 +56,11 @@ class EnqueueCall:
             )
         given = {
             "job_name": job_name,
-            "args": _as_json(job_name, {} if args is None else args),
+            "args": _as_json(f"args of {job_name}", {} if args is None else args),
             "scheduled_at": scheduled_at,
             "delay": None if delay is None else seconds_to_interval("delay", delay),
             "timeout": None if timeout is None else seconds_to_interval("timeout", timeout),
+            "headers": _as_json(f"headers of {job_name}", headers) if headers else None,
             **others,
         }
         return cls({name: value for name, value in given.items() if value is not None})
@@ -66,7 +70,7 @@ class EnqueueCall:
         arguments = []
         for position, name in enumerate(self.parameters, 1):
             value = f"cast({placeholder(position, name)} as {SQL_TYPES[name]})"
-            if name == "args":
+            if name in JSON:
                 value = f"cast({value} as jsonb)"
             arguments.append(f"{name} => {value}")
         return f"select soniq.enqueue({', '.join(arguments)})"
@@ -171,12 +175,12 @@ def _driver_of(connection: Any) -> tuple[str, str] | None:
     return None
 
 
-def _as_json(job_name: str, args: Mapping[str, Any]) -> str:
-    if not isinstance(args, Mapping):
+def _as_json(what: str, given: Mapping[str, Any]) -> str:
+    if not isinstance(given, Mapping):
         raise BadDeclaration(
-            f"args of {job_name} are a {type(args).__name__}: give a mapping of the handler's arguments by name"
+            f"{what} are a {type(given).__name__}: give a mapping of values by name"
         )
     try:
-        return to_json(args)
+        return to_json(given)
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadDeclaration(f"args of {job_name} are not JSON: {error}") from error
+        raise BadDeclaration(f"{what} are not JSON: {error}") from error

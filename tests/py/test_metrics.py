@@ -501,6 +501,7 @@ def a_job(name: str, **changed: Any) -> Job:
         "id": 1,
         "name": name,
         "args": {},
+        "headers": {},
         "queue": "default",
         "priority": 100,
         "attempt": 1,
