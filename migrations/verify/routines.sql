@@ -102,6 +102,7 @@ from pg_catalog.unnest(array[
     'fail',
     'get_job',
     'cancel',
+    'retry',
     'register_runner',
     'heartbeat',
     '_hand_back_all',
