@@ -108,6 +108,8 @@ from pg_catalog.unnest(array[
     '_hand_back_all',
     'resume_runner',
     'deregister_runner',
+    '_is_selected',
+    '_choose_letters',
     'replay_dead_letters',
     'delete_dead_letters',
     'prune_dead_letters',
