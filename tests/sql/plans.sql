@@ -231,7 +231,7 @@ from (values
   ('job_stats', 9000, null),
   ('runner_stats', 2500, 'of which most hold leases that other tests left behind'),
   ('get_job', 35, null),
-  ('retry', 30, null),
+  ('retry', 25, null),
   ('cancel', 50, null)
 ) as bound (what, pages, per)
 join measured
