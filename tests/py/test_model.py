@@ -627,15 +627,19 @@ moments = from_model(
     )
 )
 limits = st.sampled_from([None, None, 1, 2, 0])
+
+
+def _selection(**given: st.SearchStrategy[Any]) -> st.SearchStrategy[Selection]:
+    """What is not given keeps its default; st.builds() would make up something."""
+    return st.fixed_dictionaries(given).map(lambda values: Selection(**values))
+
+
 selections = st.one_of(
-    st.builds(Selection, since=moments, before=st.none() | moments, max_letters=limits),
-    st.builds(
-        Selection,
-        ids=st.none() | st.lists(letter_ids, max_size=3),
-        before=moments,
-        after_id=letter_ids,
+    _selection(since=moments, before=st.none() | moments, max_letters=limits),
+    _selection(
+        ids=st.none() | st.lists(letter_ids, max_size=3), before=moments, after_id=letter_ids
     ),
-    st.builds(Selection, everything=st.just(True), max_letters=limits),
+    _selection(everything=st.just(True), max_letters=limits),
     st.lists(letter_ids, max_size=3).map(lambda ids: Selection(ids=ids)),
     st.tuples(st.lists(letter_ids, max_size=3), st.none(), queues).map(
         lambda given: Selection(*given)
