@@ -433,24 +433,46 @@ begin
 end;
 $$;
 
-create or replace function soniq._check_selection(ids bigint[], job_name text, queue text, everything boolean)
+create or replace function soniq._check_selection(
+  ids bigint[],
+  job_name text,
+  queue text,
+  since timestamptz,
+  before timestamptz,
+  everything boolean,
+  max_letters integer
+)
 returns void
 language plpgsql
 volatile
 parallel safe
 as $$
+declare
+  filtered constant boolean := pg_catalog.num_nonnulls(ids, job_name, queue, since, before) > 0;
 begin
-  if everything is not true and ids is null and job_name is null and queue is null then
+  if everything is not true and not filtered then
     perform soniq._refuse(
       'SQ014',
       'no dead letters are selected',
-      'Give ids, job_name or queue, or everything => true; dry_run => true shows what would be taken.'
+      'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
     );
-  elsif everything and (ids is not null or job_name is not null or queue is not null) then
+  elsif everything and filtered then
     perform soniq._refuse(
       'SQ014',
       'everything is asked for and a filter is given',
       'Leave out either everything or the filters.'
+    );
+  elsif since > before then
+    perform soniq._refuse(
+      'SQ014',
+      pg_catalog.format('since is later than before: %s is after %s', since, before),
+      'Give as since the beginning of a time and as before its end.'
+    );
+  elsif max_letters < 1 then
+    perform soniq._refuse(
+      'SQ012',
+      pg_catalog.format('max_letters is %s', max_letters),
+      'Give a whole number of 1 or more, or NULL for all.'
     );
   end if;
 end;

@@ -467,24 +467,46 @@ begin
 end;
 $$;
 
-create or replace function soniq._check_selection(ids bigint[], job_name text, queue text, everything boolean)
+create or replace function soniq._check_selection(
+  ids bigint[],
+  job_name text,
+  queue text,
+  since timestamptz,
+  before timestamptz,
+  everything boolean,
+  max_letters integer
+)
 returns void
 language plpgsql
 volatile
 parallel safe
 as $$
+declare
+  filtered constant boolean := pg_catalog.num_nonnulls(ids, job_name, queue, since, before) > 0;
 begin
-  if everything is not true and ids is null and job_name is null and queue is null then
+  if everything is not true and not filtered then
     perform soniq._refuse(
       'SQ014',
       'no dead letters are selected',
-      'Give ids, job_name or queue, or everything => true; dry_run => true shows what would be taken.'
+      'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
     );
-  elsif everything and (ids is not null or job_name is not null or queue is not null) then
+  elsif everything and filtered then
     perform soniq._refuse(
       'SQ014',
       'everything is asked for and a filter is given',
       'Leave out either everything or the filters.'
+    );
+  elsif since > before then
+    perform soniq._refuse(
+      'SQ014',
+      pg_catalog.format('since is later than before: %s is after %s', since, before),
+      'Give as since the beginning of a time and as before its end.'
+    );
+  elsif max_letters < 1 then
+    perform soniq._refuse(
+      'SQ012',
+      pg_catalog.format('max_letters is %s', max_letters),
+      'Give a whole number of 1 or more, or NULL for all.'
     );
   end if;
 end;
@@ -3282,6 +3304,48 @@ $$;
 comment on function soniq.cancel(bigint) is
 'Cancels a job that is queued, also one that waits for a retry, and answers with the status the job has then: cancelled; or processing, done or dead_letter, which are left alone; or NULL if there is no such job.';
 
+-- Retrying now: a job that waits for its time, for a retry or at its handler's wish need not wait any longer.
+
+create or replace function soniq.retry(job_id bigint)
+returns text
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+  queue text;
+  current record;
+begin
+  -- Once more where the job came back to the queue, to wait, between the update and the look: else the answer would say
+  -- that it is ready.
+  loop
+    update soniq.jobs as job
+    set scheduled_at = as_of
+    where job.id = retry.job_id
+      and job.runner_id is null -- for why it is told by runner_id, see finish.sql
+      and job.scheduled_at > as_of
+    returning job.queue
+    into queue;
+    if found then
+      perform soniq._wake(queue => queue);
+      return 'queued';
+    end if;
+
+    select job.status::text as status, job.scheduled_at
+    into current
+    from soniq.get_job(job_id => retry.job_id) as job;
+    exit when current.status is distinct from 'queued' or current.scheduled_at <= as_of;
+  end loop;
+  return current.status;
+end;
+$$;
+
+comment on function soniq.retry(bigint) is
+'Makes a job ready now that waits for a retry, a snooze or its scheduled_at, and wakes a runner for it. It keeps its attempt, errors, priority and dedup_key; one that is ready already keeps its place; in a paused queue it waits for resume_queue(). Answers with the status the job has then: queued, and ready; or processing, done, cancelled or dead_letter, which are left alone (replay_dead_letters() makes a new job of a dead letter, enqueue() of the others); or NULL if there is no such job.';
+
 -- Runners: processes that may hold jobs. A runner is registered when it starts, shows by heartbeats that it lives,
 -- and gets a new id each time, so a restarted one is never taken for its former self.
 
@@ -3516,11 +3580,120 @@ comment on function soniq.deregister_runner(bigint) is
 
 -- Dead letters: jobs given up. They are replayed once their cause is mended, deleted, or pruned by age.
 
+-- Declared immutable and of one expression, so that the planner puts it in place of the call, and finds the indexes.
+create or replace function soniq._is_selected(
+  letter soniq.dead_letter_jobs,
+  ids bigint[],
+  job_name text,
+  queue text,
+  since timestamptz,
+  before timestamptz,
+  after_id bigint,
+  only_waiting boolean
+)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+  select (_is_selected.ids is null or (_is_selected.letter).id = any (_is_selected.ids))
+    and (_is_selected.job_name is null or (_is_selected.letter).job_name = _is_selected.job_name)
+    and (_is_selected.queue is null or (_is_selected.letter).queue = _is_selected.queue)
+    and (_is_selected.since is null or (_is_selected.letter).dead_at >= _is_selected.since)
+    and (_is_selected.before is null or (_is_selected.letter).dead_at < _is_selected.before)
+    and (_is_selected.after_id is null or (_is_selected.letter).id > _is_selected.after_id)
+    and (not _is_selected.only_waiting or (_is_selected.letter).replay_count = 0);
+$$;
+
+comment on function soniq._is_selected(
+  soniq.dead_letter_jobs, bigint[], text, text, timestamptz, timestamptz, bigint, boolean
+) is
+'Whether a dead letter matches all that is given, and, where only_waiting, was never replayed.';
+
+-- Each call is planned for what it is given: a plan for any selection would read all letters for each batch.
+create or replace function soniq._choose_letters(
+  ids bigint[],
+  job_name text,
+  queue text,
+  since timestamptz,
+  before timestamptz,
+  everything boolean,
+  max_letters integer,
+  after_id bigint,
+  only_waiting boolean,
+  to_lock boolean
+)
+returns bigint[]
+language plpgsql
+volatile
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+begin
+  perform soniq._check_selection(
+    ids => _choose_letters.ids,
+    job_name => _choose_letters.job_name,
+    queue => _choose_letters.queue,
+    since => _choose_letters.since,
+    before => _choose_letters.before,
+    everything => _choose_letters.everything,
+    max_letters => _choose_letters.max_letters
+  );
+
+  -- Under the lock a letter is looked at again: what another session has just replayed is passed over for the next.
+  if _choose_letters.to_lock then
+    return array(
+      select letter.id
+      from soniq.dead_letter_jobs as letter
+      where soniq._is_selected(
+          letter => letter,
+          ids => _choose_letters.ids,
+          job_name => _choose_letters.job_name,
+          queue => _choose_letters.queue,
+          since => _choose_letters.since,
+          before => _choose_letters.before,
+          after_id => _choose_letters.after_id,
+          only_waiting => _choose_letters.only_waiting
+        )
+      order by letter.id
+      limit _choose_letters.max_letters
+      for update
+    );
+  end if;
+
+  return array(
+    select letter.id
+    from soniq.dead_letter_jobs as letter
+    where soniq._is_selected(
+        letter => letter,
+        ids => _choose_letters.ids,
+        job_name => _choose_letters.job_name,
+        queue => _choose_letters.queue,
+        since => _choose_letters.since,
+        before => _choose_letters.before,
+        after_id => _choose_letters.after_id,
+        only_waiting => _choose_letters.only_waiting
+      )
+    order by letter.id
+    limit _choose_letters.max_letters
+  );
+end;
+$$;
+
+comment on function soniq._choose_letters(
+  bigint[], text, text, timestamptz, timestamptz, boolean, integer, bigint, boolean, boolean
+) is
+'The ids of the dead letters that are selected, the lowest first, locked if asked for.';
+
 create or replace function soniq.replay_dead_letters(
   ids bigint[] default null,
   job_name text default null,
   queue text default null,
+  since timestamptz default null,
+  before timestamptz default null,
   everything boolean default false,
+  max_letters integer default null,
+  after_id bigint default null,
   dry_run boolean default false
 )
 returns setof soniq.replayed_job
@@ -3532,26 +3705,20 @@ as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
-  chosen bigint[];
-begin
-  perform soniq._check_selection(
+  -- Who names a letter means it, also a second time; who names a crowd means those that wait.
+  chosen constant bigint[] := soniq._choose_letters(
     ids => replay_dead_letters.ids,
     job_name => replay_dead_letters.job_name,
     queue => replay_dead_letters.queue,
-    everything => replay_dead_letters.everything
+    since => replay_dead_letters.since,
+    before => replay_dead_letters.before,
+    everything => replay_dead_letters.everything,
+    max_letters => replay_dead_letters.max_letters,
+    after_id => replay_dead_letters.after_id,
+    only_waiting => replay_dead_letters.ids is null,
+    to_lock => replay_dead_letters.dry_run is not true
   );
-
-  chosen := array(
-    select letter.id
-    from soniq.dead_letter_jobs as letter
-    where (replay_dead_letters.ids is null or letter.id = any (replay_dead_letters.ids))
-      and (replay_dead_letters.job_name is null or letter.job_name = replay_dead_letters.job_name)
-      and (replay_dead_letters.queue is null or letter.queue = replay_dead_letters.queue)
-      and (letter.replay_count = 0 or replay_dead_letters.ids is not null)
-    order by letter.id
-    for update
-  );
-
+begin
   if replay_dead_letters.dry_run then
     return query
     select letter.id, letter.job_name, letter.queue, null::bigint
@@ -3611,21 +3778,81 @@ begin
 end;
 $$;
 
-comment on function soniq.replay_dead_letters(bigint[], text, text, boolean, boolean) is
-'Gives dead letters another life: each becomes a new job, ready at once, with fresh attempts, whose replay_of is the dead letter. The dead letter stays and counts its replays. Answers with each dead letter and the id of its new job.
+comment on function soniq.replay_dead_letters(
+  bigint[], text, text, timestamptz, timestamptz, boolean, integer, bigint, boolean
+) is
+'Gives dead letters another life: each becomes a new job, ready at once, with fresh attempts, whose replay_of is the dead letter. The dead letter stays and counts its replays. Answers with each dead letter and the id of its new job, in the order of the letters'' ids.
 
-ids: these, also if they were replayed before.
-job_name, queue: those of this name or queue, together with ids where both are given; only letters not replayed yet, so that a second call does not run jobs twice.
+ids: these, also if they were replayed before. Without ids, only letters not replayed yet, so that a second call does not run jobs twice.
+job_name, queue: those of this name or queue.
+since, before: those that died at this time or later, and before that one. What is given of all these must match together.
 everything: every letter not replayed yet.
-dry_run: changes nothing and answers what would be replayed, with a NULL job_id.
+max_letters: at most so many, those with the lowest ids.
+after_id: only those with a higher id; for working in batches, the last that the call before answered with.
+dry_run: changes nothing, locks nothing and answers what would be replayed, with a NULL job_id.
 
-Errors: SQ014 no selection, or everything with a filter.';
+Errors: SQ012 max_letters, SQ014 no selection, everything with a filter, or since later than before.';
 
 create or replace function soniq.delete_dead_letters(
   ids bigint[] default null,
   job_name text default null,
   queue text default null,
+  since timestamptz default null,
+  before timestamptz default null,
   everything boolean default false,
+  max_letters integer default null,
+  after_id bigint default null,
+  dry_run boolean default false
+)
+returns table (dead_letter_id bigint)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  chosen constant bigint[] := soniq._choose_letters(
+    ids => delete_dead_letters.ids,
+    job_name => delete_dead_letters.job_name,
+    queue => delete_dead_letters.queue,
+    since => delete_dead_letters.since,
+    before => delete_dead_letters.before,
+    everything => delete_dead_letters.everything,
+    max_letters => delete_dead_letters.max_letters,
+    after_id => delete_dead_letters.after_id,
+    only_waiting => false,
+    to_lock => delete_dead_letters.dry_run is not true
+  );
+begin
+  if delete_dead_letters.dry_run is not true then
+    delete from soniq.dead_letter_jobs as letter
+    where letter.id = any (chosen);
+  end if;
+
+  return query
+  select each.id
+  from pg_catalog.unnest(chosen) as each (id);
+end;
+$$;
+
+comment on function soniq.delete_dead_letters(
+  bigint[], text, text, timestamptz, timestamptz, boolean, integer, bigint, boolean
+) is
+'Deletes dead letters for good, replayed or not, and answers with their ids, in order.
+
+ids, job_name, queue: those that match all that is given.
+since, before: of these those that died at this time or later, and before that one.
+everything: all of them.
+max_letters: at most so many, those with the lowest ids.
+after_id: only those with a higher id; for working in batches, the last that the call before answered with.
+dry_run: deletes nothing and answers with what would be deleted.
+
+Errors: SQ012 max_letters, SQ014 no selection, everything with a filter, or since later than before.';
+
+create or replace function soniq.prune_dead_letters(
+  older_than interval,
+  max_letters integer default null,
   dry_run boolean default false
 )
 returns bigint
@@ -3634,84 +3861,29 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
-declare
-  deleted bigint;
-begin
-  perform soniq._check_selection(
-    ids => delete_dead_letters.ids,
-    job_name => delete_dead_letters.job_name,
-    queue => delete_dead_letters.queue,
-    everything => delete_dead_letters.everything
-  );
-
-  with chosen as (
-    select letter.id
-    from soniq.dead_letter_jobs as letter
-    where (delete_dead_letters.ids is null or letter.id = any (delete_dead_letters.ids))
-      and (delete_dead_letters.job_name is null or letter.job_name = delete_dead_letters.job_name)
-      and (delete_dead_letters.queue is null or letter.queue = delete_dead_letters.queue)
-  ),
-  gone as (
-    delete from soniq.dead_letter_jobs as letter
-    using chosen
-    where letter.id = chosen.id
-      and delete_dead_letters.dry_run is not true
-  )
-  select pg_catalog.count(*)
-  into deleted
-  from chosen;
-  return deleted;
-end;
-$$;
-
-comment on function soniq.delete_dead_letters(bigint[], text, text, boolean, boolean) is
-'Deletes dead letters for good and answers how many.
-
-ids, job_name, queue: those that match all that is given; everything: all of them.
-dry_run: only counts.
-
-Errors: SQ014 no selection, or everything with a filter.';
-
-create or replace function soniq.prune_dead_letters(older_than interval, dry_run boolean default false)
-returns bigint
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  as_of constant timestamptz := soniq.clock();
-  pruned bigint;
 begin
   perform
     soniq._check_given(code => 'SQ006', what => 'older_than', value => prune_dead_letters.older_than::text),
     soniq._check_delay(code => 'SQ006', what => 'older_than', delay => prune_dead_letters.older_than);
 
-  with chosen as (
-    select letter.id
-    from soniq.dead_letter_jobs as letter
-    where letter.dead_at < as_of - prune_dead_letters.older_than
-  ),
-  gone as (
-    delete from soniq.dead_letter_jobs as letter
-    using chosen
-    where letter.id = chosen.id
-      and prune_dead_letters.dry_run is not true
-  )
-  select pg_catalog.count(*)
-  into pruned
-  from chosen;
-  return pruned;
+  return (
+    select pg_catalog.count(*)
+    from soniq.delete_dead_letters(
+      before => soniq.clock() - prune_dead_letters.older_than,
+      max_letters => prune_dead_letters.max_letters,
+      dry_run => prune_dead_letters.dry_run
+    )
+  );
 end;
 $$;
 
-comment on function soniq.prune_dead_letters(interval, boolean) is
+comment on function soniq.prune_dead_letters(interval, integer, boolean) is
 'Deletes the dead letters that died longer ago than this and answers how many.
 
+max_letters: at most so many, those with the lowest ids, so that a first pruning need not be one long transaction.
 dry_run: only counts.
 
-Errors: SQ006 older_than.';
+Errors: SQ006 older_than, SQ012 max_letters.';
 
 -- Periodic jobs. A schedule is a row with the time at which it is due next; tick() enqueues what is due and moves that
 -- time in one transaction, with the row locked, so each run becomes exactly one job however many sessions tick.

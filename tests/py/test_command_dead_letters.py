@@ -40,6 +40,7 @@ def test_listing_and_showing(database: str) -> None:
     assert listed("--job", "mail") == [mail]
     assert listed("--queue", "fax_queue") == [fax]
     assert listed("--since", "1 hour") == [fax, mail]
+    assert listed("--before", "1 hour") == []
     done(database, "dead-letter", "replay", fax)
     assert listed("--not-replayed") == [mail]
 
@@ -107,6 +108,63 @@ def test_replaying(database: str) -> None:
     assert done(database, "dead-letter", "replay", "--all").out == "0 dead letters replayed\n"
 
 
+def test_choosing_by_time_and_number(database: str) -> None:
+    ids = bury(database, 6)
+    [oldest, old, *_] = ids
+    for letter, age in ((oldest, "3 days"), (old, "2 days")):
+        rows(
+            database,
+            "update soniq.dead_letter_jobs set dead_at = now() - %s::interval where id = %s",
+            *(age, letter),
+        )
+
+    def would_be_replayed(*flags: str) -> list[int]:
+        told = done(database, "dead-letter", "replay", "--dry-run", "--json", *flags).json
+        assert told["count"] == len(told["sample"]) == sum(each["count"] for each in told["causes"])
+        return sorted(each["id"] for each in told["sample"])
+
+    assert would_be_replayed("--before", "1 day") == [oldest, old]
+    assert would_be_replayed("--since", "60 hours", "--before", "1 day") == [old]
+    assert would_be_replayed("--since", "60 hours", "--limit", "2") == ids[1:3]
+    assert would_be_replayed("--all", "--limit", "3") == ids[:3]
+    assert would_be_replayed("--all", "--limit", "100") == ids
+
+    # Nobody has to confirm so few of so many, and one call after another comes to the next.
+    for first in (0, 2, 4):
+        said = done(database, "dead-letter", "replay", "--all", "--limit", "2").out
+        assert said == "2 dead letters replayed\n"
+        assert jobs(database) == ids[: first + 2]
+    assert would_be_replayed("--all") == []
+    # Those that are named are replayed again, also in number.
+    done(database, "dead-letter", "replay", "--limit", "1", ids[5], ids[4])
+    assert jobs(database) == [*ids, ids[4]]
+
+    told = done(
+        database, "dead-letter", "delete", "--before", "1 day", "--limit", "1", "--json"
+    ).json
+    assert told["dead_letters"] == [{"dead_letter_id": oldest}]
+    said = done(database, "dead-letter", "prune", "--older-than", "0 s", "--limit", "1").out
+    assert said == "1 dead letter deleted\n"
+    assert [each[0] for each in letters(database)] == ids[2:]
+    exported = done(database, "dead-letter", "export", "--before", "1 day").out
+    assert exported == ""
+
+    for verb in ("replay", "delete"):
+        said = refused(
+            database, 17, "dead-letter", verb, "--since", "1 hour", "--before", "2 hours"
+        )
+        assert "since is later than before: 20" in said
+        assert "Give as since the beginning of a time" in said
+        said = refused(database, 2, "dead-letter", verb, "--all", "--before", "1 hour")
+        assert "--all is given, and a part of it" in said
+        said = refused(database, 2, "dead-letter", verb, "--before", "soon")
+        assert "Invalid value for --before: 'soon' is no time" in said
+        said = refused(database, 2, "dead-letter", verb, "--limit", "3")
+        assert "no dead letters are selected" in said
+        said = refused(database, 2, "dead-letter", verb, "--all", "--limit", "0")
+        assert "0 is not in the range 1<=x<=2147483647" in said
+
+
 def test_a_dry_run_changes_nothing(database: str) -> None:
     mail = bury(database, 12)
     fax = bury(database, 1, job="fax", error="no tone")
@@ -154,7 +212,10 @@ def test_deleting_and_pruning(database: str) -> None:
 def test_bad_selections(database: str, verb: str) -> None:
     [letter] = bury(database, 1)
     said = refused(database, 2, "dead-letter", verb)
-    assert "no dead letters are selected: give ids, --job, --queue, --since, or --all" in said
+    assert (
+        "no dead letters are selected: give ids, --job, --queue, --since, --before, or --all"
+        in said
+    )
     said = refused(database, 2, "dead-letter", verb, "--all", letter)
     assert "--all is given, and a part of it: leave out either" in said
     said = refused(database, 17, "dead-letter", verb, letter, letter + 5, letter + 3)
@@ -216,6 +277,15 @@ def test_many_are_taken_in_batches_under_a_progress_bar(database: str) -> None:
     assert rows(database, "select count(distinct enqueued_at) from soniq.jobs") == [(3,)]
     silent = done(database, "dead-letter", "delete", "--all", "--yes")
     assert (silent.out, silent.err) == ("2500 dead letters deleted\n", "")
+
+
+def test_a_limit_above_a_batch_is_kept(database: str) -> None:
+    ids = bury(database, 1500)
+    said = done(database, "dead-letter", "replay", *ids, "--limit", "1200", "--yes").out
+    assert said == "1200 dead letters replayed\n"
+    said = done(database, "dead-letter", "replay", "--all", "--limit", "1200", "--yes").out
+    assert said == "300 dead letters replayed\n"
+    assert letters(database) == [(each, 1) for each in ids]
 
 
 def test_what_stops_midway_says_how_far_it_came(database: str) -> None:

@@ -2,11 +2,15 @@
 
 import re
 
+import psycopg
 import pytest
 import soniq as package
 from conftest import StartRunner, WriteJobs, rows
 from dead_letters import bury
-from soniq_command import done, refused, soniq
+from soniq_command import done, finish, refused, soniq, start
+from waiting import wait_for
+
+SIGN = 0x534F4E51  # a waiting runner's, in pg_locks
 
 
 def test_the_exit_codes_are_in_the_help(database: str) -> None:
@@ -156,8 +160,62 @@ def test_retrying(database: str) -> None:
     assert said == f"dead letter {dead} runs again as job {job}\n"
     told = done(database, "jobs", "retry", dead, "--json").json
     assert told == {"dead_letter_id": dead, "job_id": job + 1}
+
+
+def test_retrying_what_waits(database: str) -> None:
+    [(job,)] = rows(database, "select soniq.enqueue('work', queue => 'later', delay => '1 hour')")
+    assert done(database, "jobs", "retry", job).out == f"job {job} is ready to run now\n"
+    assert rows(
+        database, "select status::text, scheduled_at <= now() from soniq.get_job(%s)", job
+    ) == [("queued", True)]
+    told = done(database, "jobs", "retry", job, "--json").json
+    assert told == {"job_id": job, "status": "queued"}
+
+    rows(database, "select soniq.claim(soniq.register_runner('test'))")
     said = refused(database, 17, "jobs", "retry", job)
-    assert re.search(rf"job {job} is queued and runs at 20.*; only dead letters can be", said)
+    assert f"job {job} is processing already; if this attempt fails, it can be retried" in said
+    rows(database, "select soniq.complete(%s::bigint, 1)", job)
+    said = refused(database, 17, "jobs", "retry", job)
+    assert f"job {job} is done, and only jobs that wait and dead letters can be retried" in said
+    assert f"enqueue it anew, with what `soniq jobs show {job}` tells" in said
+
+
+def test_a_waiting_runner_is_woken_by_a_retry(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs("""
+        from soniq import Soniq
+        app = Soniq()
+
+        @app.job
+        async def work():
+            pass
+    """)
+    [(job,)] = rows(database, "select soniq.enqueue('work', delay => '1 hour')")
+    start_runner(database, poll_interval=600).wait_for_log("runner .* serves")
+    wait_for(
+        lambda: rows(
+            database, "select from pg_locks where locktype = 'advisory' and classid = %s", SIGN
+        )
+    )
+    done(database, "jobs", "retry", job)
+    wait_for(lambda: rows(database, "select from soniq.finished_jobs where id = %s", job))
+
+
+def test_a_retry_that_meets_a_claim_leaves_the_lease_alone(database: str) -> None:
+    [(job,)] = rows(database, "select soniq.enqueue('work', delay => '1 hour')")
+    with psycopg.connect(database) as runner:
+        runner.execute("select soniq.retry(%s)", [job])
+        runner.execute("select soniq.claim(soniq.register_runner('test'))")
+        process = start(database, "jobs", "retry", job)
+        wait_for(lambda: rows(database, "select from pg_locks where not granted"))
+        runner.commit()
+    assert f"job {job} is processing already" in finish(process).err
+    assert rows(
+        database,
+        "select soniq.complete(%s::bigint, 1), scheduled_at <= claimed_at from soniq.jobs",
+        job,
+    ) == [(True, True)]
 
 
 def test_queues(database: str) -> None:

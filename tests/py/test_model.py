@@ -90,6 +90,10 @@ class Selection(NamedTuple):
     job_name: str | None = None
     queue: str | None = None
     everything: bool = False
+    since: datetime | None = None
+    before: datetime | None = None
+    max_letters: int | None = None
+    after_id: int | None = None
 
 
 @dataclass
@@ -363,6 +367,12 @@ class Model:
             job.ended_at = self.now
         return job.status if job else None
 
+    def retry(self, job_id: int) -> str | None:
+        job = self.jobs.get(job_id)
+        if job and job.status == "queued":
+            job.scheduled_at = min(job.scheduled_at, self.now)
+        return job.status if job else None
+
     def pause_queue(self, queue: str) -> bool:
         paused_before = queue in self.paused
         self.paused.add(queue)
@@ -385,24 +395,32 @@ class Model:
 
     # Dead letters.
 
-    def _selected(self, selection: Selection) -> list[Job]:
-        filters = (selection.ids, selection.job_name, selection.queue)
+    def _selected(self, selection: Selection, *, only_waiting: bool = False) -> list[Job]:
+        filters = (
+            *(selection.ids, selection.job_name, selection.queue),
+            *(selection.since, selection.before),
+        )
         if selection.everything == any(given is not None for given in filters):
             raise Refusal("SQ014")
+        if selection.since and selection.before and selection.since > selection.before:
+            raise Refusal("SQ014")
+        if selection.max_letters is not None and selection.max_letters < 1:
+            raise Refusal("SQ012")
         return [
             letter
             for letter in sorted(self.of_status("dead_letter"), key=lambda letter: letter.id)
             if (selection.ids is None or letter.id in selection.ids)
             and (selection.job_name is None or letter.job_name == selection.job_name)
             and (selection.queue is None or letter.queue == selection.queue)
-        ]
+            and letter.ended_at is not None
+            and (selection.since is None or letter.ended_at >= selection.since)
+            and (selection.before is None or letter.ended_at < selection.before)
+            and (selection.after_id is None or letter.id > selection.after_id)
+            and (not only_waiting or letter.replay_count == 0)
+        ][: selection.max_letters]
 
     def to_replay(self, selection: Selection) -> list[Job]:
-        return [
-            letter
-            for letter in self._selected(selection)
-            if selection.ids is not None or letter.replay_count == 0
-        ]
+        return self._selected(selection, only_waiting=selection.ids is None)
 
     def replay(self, letter_id: int, new_id: int) -> None:
         letter = self.jobs[letter_id]
@@ -423,19 +441,16 @@ class Model:
             due_at=letter.due_at,
         )
 
-    def delete(self, selection: Selection, dry_run: bool) -> int:
-        return self._delete(self._selected(selection), dry_run)
+    def delete(self, selection: Selection, dry_run: bool) -> list[int]:
+        ids = [letter.id for letter in self._selected(selection)]
+        for letter_id in ids if not dry_run else ():
+            del self.jobs[letter_id]
+            self.deleted.add(letter_id)
+        return ids
 
-    def prune(self, older_than: timedelta, dry_run: bool) -> int:
-        dead = self.of_status("dead_letter")
-        old = [job for job in dead if job.ended_at and job.ended_at < self.now - older_than]
-        return self._delete(old, dry_run)
-
-    def _delete(self, letters: Sequence[Job], dry_run: bool) -> int:
-        for letter in letters if not dry_run else ():
-            del self.jobs[letter.id]
-            self.deleted.add(letter.id)
-        return len(letters)
+    def prune(self, older_than: timedelta, max_letters: int | None, dry_run: bool) -> int:
+        old = Selection(before=self.now - older_than, max_letters=max_letters)
+        return len(self.delete(old, dry_run))
 
     # Schedules. What they enqueue gets its ids by add_run(), once the database has given them.
 
@@ -606,14 +621,31 @@ options = st.builds(
     max_attempts=st.sampled_from([1, 2, 3, 5]),
     timeout=seconds(0, 30, 90),
 )
+moments = from_model(
+    lambda model: st.sampled_from(
+        [job.ended_at for job in model.of_status("dead_letter")] + [model.now]
+    )
+)
+limits = st.sampled_from([None, None, 1, 2, 0])
+
+
+def _selection(**given: st.SearchStrategy[Any]) -> st.SearchStrategy[Selection]:
+    """What is not given keeps its default; st.builds() would make up something."""
+    return st.fixed_dictionaries(given).map(lambda values: Selection(**values))
+
+
 selections = st.one_of(
+    _selection(since=moments, before=st.none() | moments, max_letters=limits),
+    _selection(
+        ids=st.none() | st.lists(letter_ids, max_size=3), before=moments, after_id=letter_ids
+    ),
+    _selection(everything=st.just(True), max_letters=limits),
     st.lists(letter_ids, max_size=3).map(lambda ids: Selection(ids=ids)),
     st.tuples(st.lists(letter_ids, max_size=3), st.none(), queues).map(
         lambda given: Selection(*given)
     ),
     st.sampled_from(JOB_NAMES).map(lambda job_name: Selection(job_name=job_name)),
     queues.map(lambda queue: Selection(queue=queue)),
-    st.just(Selection(everything=True)),
     st.sampled_from([Selection(), Selection(everything=True, job_name=STEADY)]),
 )
 schedule_names = st.sampled_from(SCHEDULES)
@@ -720,6 +752,10 @@ JOBS: LiteralString = """
       replay_of, status::text, attempt, errors, runner_id, claimed_at, deadline, result, ended_at,
       reason, replay_count, schedule, due_at
     from soniq.all_jobs
+"""
+SELECTION: LiteralString = """
+    ids => %s::bigint[], job_name => %s, queue => %s, everything => %s, since => %s::timestamptz,
+    before => %s::timestamptz, max_letters => %s::integer, after_id => %s::bigint, dry_run => %s
 """
 SCHEDULE_ROWS: LiteralString = """
     select name, every, missed_runs, max_missed_runs, allow_overlap, queue, source, created_at, next_run_at, paused,
@@ -971,6 +1007,10 @@ class Machine(RuleBasedStateMachine):
     def cancel(self, job_id: int) -> None:
         assert self.value("select soniq.cancel(%s)", job_id) == self.model.cancel(job_id)
 
+    @calls.add(at_any_time, 2, job_id=job_ids)
+    def retry(self, job_id: int) -> None:
+        assert self.value("select soniq.retry(%s)", job_id) == self.model.retry(job_id)
+
     @calls.add(at_any_time, 1, job_id=job_ids)
     def get_job(self, job_id: int) -> None:
         job = self.model.jobs.get(job_id)
@@ -1074,10 +1114,9 @@ class Machine(RuleBasedStateMachine):
         with_dead_letters, 3, selection=selections, dry_run=st.sampled_from([False, False, True])
     )
     def replay_dead_letters(self, selection: Selection, dry_run: bool) -> None:
-        query: LiteralString = """
+        query: LiteralString = f"""
             select dead_letter_id, job_name, queue, job_id
-            from soniq.replay_dead_letters(ids => %s::bigint[], job_name => %s, queue => %s,
-              everything => %s, dry_run => %s)
+            from soniq.replay_dead_letters({SELECTION})
         """
         call = (*selection, dry_run)
         try:
@@ -1096,22 +1135,30 @@ class Machine(RuleBasedStateMachine):
 
     @calls.add(with_dead_letters, 1, selection=selections, dry_run=st.booleans())
     def delete_dead_letters(self, selection: Selection, dry_run: bool) -> None:
-        query: LiteralString = """
-            select soniq.delete_dead_letters(ids => %s::bigint[], job_name => %s, queue => %s,
-              everything => %s, dry_run => %s)
-        """
+        query: LiteralString = f"select dead_letter_id from soniq.delete_dead_letters({SELECTION})"
         call = (*selection, dry_run)
         try:
             expected = self.model.delete(selection, dry_run)
         except Refusal as refusal:
             self.expect_refusal(refusal.sqlstate, query, call)
             return
-        assert self.value(query, *call) == expected
+        assert [letter_id for (letter_id,) in self.rows(query, *call)] == expected
 
-    @calls.add(with_dead_letters, 1, older_than=seconds(0, 600), dry_run=st.booleans())
-    def prune_dead_letters(self, older_than: timedelta, dry_run: bool) -> None:
-        answer = self.value("select soniq.prune_dead_letters(%s, %s)", older_than, dry_run)
-        assert answer == self.model.prune(older_than, dry_run)
+    @calls.add(
+        with_dead_letters,
+        1,
+        older_than=seconds(0, 600),
+        max_letters=st.sampled_from([None, 1]),
+        dry_run=st.booleans(),
+    )
+    def prune_dead_letters(
+        self, older_than: timedelta, max_letters: int | None, dry_run: bool
+    ) -> None:
+        answer = self.value(
+            "select soniq.prune_dead_letters(%s, max_letters => %s, dry_run => %s)",
+            *(older_than, max_letters, dry_run),
+        )
+        assert answer == self.model.prune(older_than, max_letters, dry_run)
 
     # Time, and bad input.
 

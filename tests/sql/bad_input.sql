@@ -551,12 +551,12 @@ from (values
   (
     'replay_dead_letters()', 'SQ014',
     'no dead letters are selected',
-    'Give ids, job_name or queue, or everything => true; dry_run => true shows what would be taken.'
+    'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
   ),
   (
     'replay_dead_letters(everything => null)', 'SQ014',
     'no dead letters are selected',
-    'Give ids, job_name or queue, or everything => true; dry_run => true shows what would be taken.'
+    'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
   ),
   (
     'replay_dead_letters(job_name => ''x'', everything => true)', 'SQ014',
@@ -565,11 +565,46 @@ from (values
   (
     'delete_dead_letters(dry_run => true)', 'SQ014',
     'no dead letters are selected',
-    'Give ids, job_name or queue, or everything => true; dry_run => true shows what would be taken.'
+    'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
   ),
   (
     'delete_dead_letters(ids => ''{1}'', everything => true)', 'SQ014',
     'everything is asked for and a filter is given', 'Leave out either everything or the filters.'
+  ),
+  (
+    'delete_dead_letters(max_letters => 1)', 'SQ014',
+    'no dead letters are selected',
+    'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
+  ),
+  (
+    'replay_dead_letters(since => ''2030-01-01'', everything => true)', 'SQ014',
+    'everything is asked for and a filter is given', 'Leave out either everything or the filters.'
+  ),
+  (
+    'delete_dead_letters(before => ''2030-01-01'', everything => true)', 'SQ014',
+    'everything is asked for and a filter is given', 'Leave out either everything or the filters.'
+  ),
+  (
+    'replay_dead_letters(since => ''2030-01-02'', before => ''2030-01-01'')', 'SQ014',
+    'since is later than before: 2030-01-02 00:00:00+00 is after 2030-01-01 00:00:00+00',
+    'Give as since the beginning of a time and as before its end.'
+  ),
+  (
+    'delete_dead_letters(ids => ''{1}'', since => ''infinity'', before => ''2030-01-01'', dry_run => true)', 'SQ014',
+    'since is later than before: infinity is after 2030-01-01 00:00:00+00',
+    'Give as since the beginning of a time and as before its end.'
+  ),
+  (
+    'replay_dead_letters(everything => true, max_letters => 0)', 'SQ012',
+    'max_letters is 0', 'Give a whole number of 1 or more, or NULL for all.'
+  ),
+  (
+    'delete_dead_letters(everything => true, max_letters => -1)', 'SQ012',
+    'max_letters is -1', 'Give a whole number of 1 or more, or NULL for all.'
+  ),
+  (
+    'prune_dead_letters(''1 day'', max_letters => 0)', 'SQ012',
+    'max_letters is 0', 'Give a whole number of 1 or more, or NULL for all.'
   ),
 
   ('prune_dead_letters(null)', 'SQ006', 'older_than is NULL', 'Give the older_than.'),

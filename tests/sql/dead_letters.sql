@@ -147,6 +147,17 @@ from (values
   ('ids => ''{}''', 'none', 'no ids, no letters'),
   ('ids => ''{-1}''', 'none', 'an unknown id'),
   ('job_name => ''letters no such job''', 'none', 'an unknown name'),
+  ('ids => pg_temp.ids(''mail-1'', ''mail-2''), max_letters => 1, dry_run => true', 'mail-1?', 'one of two ids'),
+  (
+    'ids => pg_temp.ids(''mail-1'', ''mail-2''), after_id => (pg_temp.ids(''mail-1''))[1], dry_run => true', 'mail-2?',
+    'ids above another'
+  ),
+  ('everything => true, max_letters => 1, dry_run => true', 'bill-2?', 'the first of those not replayed yet'),
+  ('everything => true, max_letters => 9, dry_run => true', 'bill-2? ship-1?', 'no more than there are'),
+  (
+    'everything => true, after_id => (pg_temp.ids(''bill-2''))[1], dry_run => true', 'ship-1?',
+    'those not replayed yet above another'
+  ),
   ('everything => true, dry_run => true', 'bill-2? ship-1?', 'a dry run has changed nothing'),
   ('everything => true, dry_run => null', 'bill-2 ship-1', 'all that is not replayed yet'),
   ('everything => true', 'none', 'which leaves nothing')
@@ -186,7 +197,7 @@ as $$
 declare
   answer bigint;
 begin
-  execute format('select soniq.delete_dead_letters(%s)', deleted.arguments) into answer;
+  execute format('select count(*) from soniq.delete_dead_letters(%s)', deleted.arguments) into answer;
   return format('%s deleted, left: %s', answer, pg_temp.left_over());
 end;
 $$;
@@ -202,14 +213,62 @@ from (values
   ('queue => ''letters a''', '1 deleted, left: bill-2 ship-1')
 ) as step (arguments, outcome);
 
-select soniq.delete_dead_letters(everything => true, dry_run => true) as counted \gset
+select array(select soniq.delete_dead_letters(everything => true, dry_run => true)) as told \gset
 select is(
-  soniq.delete_dead_letters(everything => true), :'counted',
-  'delete everything: as many as the dry run counted'
+  array(select soniq.delete_dead_letters(everything => true)), :'told',
+  'delete everything: those that the dry run told'
+);
+select is(
+  :'told'::bigint[], array(select id from unnest(:'told'::bigint[]) as id order by id),
+  'in the order of their ids'
 );
 select is(pg_temp.left_over(), 'none', 'and none is left');
 select is_empty('select id from soniq.dead_letter_jobs', 'indeed not one');
 select isnt((pg_temp.job(:grandchild)).id, null, 'a replayed job does not need its letter');
+
+-- By the time of death, and by number.
+
+select pg_temp.stop_clock('2030-01-10 12:00+00');
+truncate letters;
+insert into letters
+select 'first', pg_temp.letter('letters time', 'letters time');
+select pg_temp.wait('1 hour') \g /dev/null
+insert into letters
+select 'second', pg_temp.letter('letters time', 'letters time');
+select pg_temp.wait('1 hour') \g /dev/null
+insert into letters
+select name, pg_temp.letter('letters time', 'letters time')
+from unnest(array['third', 'fourth']) as name;
+
+select is(pg_temp.replayed(step.arguments), step.names, format('replay %s: %s', step.arguments, step.why))
+from (values
+  ('since => ''2030-01-10 13:00+00'', dry_run => true', 'second? third? fourth?', 'since is inclusive'),
+  ('before => ''2030-01-10 13:00+00'', dry_run => true', 'first?', 'before is not'),
+  (
+    'since => ''2030-01-10 13:00+00'', before => ''2030-01-10 14:00+00'', dry_run => true', 'second?',
+    'both must match'
+  ),
+  ('since => ''2030-01-10 13:00+00'', before => ''2030-01-10 13:00+00'', dry_run => true', 'none', 'no time at all'),
+  ('since => ''-infinity'', before => ''infinity'', dry_run => true', 'first? second? third? fourth?', 'all times'),
+  ('since => ''2030-01-10 13:00+00'', job_name => ''letters no such job''', 'none', 'so must a name'),
+  ('since => ''2030-01-10 13:00+00'', max_letters => 2, dry_run => true', 'second? third?', 'the first two of three'),
+  ('since => ''2030-01-10 13:00+00'', max_letters => 2', 'second third', 'as the dry run said'),
+  ('since => ''2030-01-10 13:00+00'', max_letters => 2', 'fourth', 'then the one that is left'),
+  ('since => ''2030-01-10 13:00+00'', max_letters => 2', 'none', 'and no more'),
+  ('ids => pg_temp.ids(''first'', ''second''), since => ''2030-01-10 13:00+00''', 'second', 'ids, again, of a time')
+) as step (arguments, names, why);
+
+select is(pg_temp.deleted(step.arguments), step.outcome, 'delete ' || step.arguments)
+from (values
+  (
+    'since => ''2030-01-10 13:00+00'', before => ''2030-01-10 14:00+00'', dry_run => true',
+    '1 deleted, left: first fourth second third'
+  ),
+  ('everything => true, max_letters => 3, dry_run => true', '3 deleted, left: first fourth second third'),
+  ('before => ''2030-01-10 14:00+00'', max_letters => 1', '1 deleted, left: fourth second third'),
+  ('after_id => (pg_temp.ids(''third''))[1], since => ''2030-01-10 13:00+00''', '1 deleted, left: second third'),
+  ('since => ''2030-01-10 13:00+00''', '2 deleted, left: none')
+) as step (arguments, outcome);
 
 -- Prune by age.
 
@@ -224,17 +283,24 @@ select pg_temp.wait('6 days') \g /dev/null
 
 select is(
   format(
-    '%s pruned, left: %s', soniq.prune_dead_letters(step.older_than, dry_run => step.dry_run), pg_temp.left_over()
+    '%s pruned, left: %s',
+    soniq.prune_dead_letters(step.older_than, max_letters => step.max_letters, dry_run => step.dry_run),
+    pg_temp.left_over()
   ),
   step.outcome,
-  format('prune what is older than %s%s', step.older_than, case when step.dry_run then ', dry run' else '' end)
+  format(
+    'prune what is older than %s%s%s', step.older_than, ', at most ' || step.max_letters,
+    case when step.dry_run then ', dry run' else '' end
+  )
 )
 from (values
-  (interval '7 days', false, '0 pruned, left: old young'),
-  (interval '6 days 23:59:59', true, '1 pruned, left: old young'),
-  (interval '6 days 23:59:59', null, '1 pruned, left: young'),
-  (interval '0', false, '1 pruned, left: none')
-) as step (older_than, dry_run, outcome);
+  (interval '7 days', null, false, '0 pruned, left: old young'),
+  (interval '6 days 23:59:59', null, true, '1 pruned, left: old young'),
+  (interval '0', 1, true, '1 pruned, left: old young'),
+  (interval '0', 1, false, '1 pruned, left: young'),
+  (interval '6 days', null, null, '0 pruned, left: young'),
+  (interval '0', null, null, '1 pruned, left: none')
+) as step (older_than, max_letters, dry_run, outcome);
 
 select * from finish();
 rollback;

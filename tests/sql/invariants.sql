@@ -100,6 +100,8 @@ begin
       perform soniq.release(processing.job_id, processing.attempt) where processing.job_id is not null;
     when 'cancel' then
       perform soniq.cancel(some_job);
+    when 'retry' then
+      perform soniq.retry(some_job);
     when 'tick' then
       perform soniq.tick();
     when 'heartbeat' then
@@ -133,7 +135,7 @@ begin
   for step in 1..walk.length loop
     call := pg_temp.random_of(
       'enqueue', 'enqueue', 'enqueue', 'claim', 'claim', 'complete', 'fail', 'fail', 'snooze', 'release', 'cancel',
-      'tick', 'tick', 'heartbeat', 'resume_runner', 'deregister_runner', 'replay_dead_letters', 'pause_queue',
+      'retry', 'tick', 'tick', 'heartbeat', 'resume_runner', 'deregister_runner', 'replay_dead_letters', 'pause_queue',
       'resume_queue', 'resume_queue', 'wait'
     );
     insert into steps

@@ -73,6 +73,7 @@ begin
     when 'snooze' then soniq.snooze(job_id => outcome.job_id, attempt => outcome.attempt, delay => '1 minute')::text
     when 'release' then soniq.release(job_id => outcome.job_id, attempt => outcome.attempt)::text
     when 'cancel' then soniq.cancel(job_id => outcome.job_id)
+    when 'retry' then soniq.retry(job_id => outcome.job_id)
     when 'claim' then case when pg_temp.take(job_id => outcome.job_id) is null then 'not claimed' else 'claimed' end
   end;
   return format('%s -> %s', coalesce(answer, 'NULL'), coalesce(pg_temp.status(outcome.job_id), 'unknown'));
@@ -87,60 +88,60 @@ select
 from (values
   (
     'queued', 'queued',
-    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'claimed -> processing'
+    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'queued', 'claimed -> processing'
   ),
   (
     'queued for later', 'queued',
-    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'not claimed'
+    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'queued', 'not claimed'
   ),
   (
     'waiting for a retry', 'queued',
-    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'not claimed'
+    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'queued', 'not claimed'
   ),
   (
     'snoozed', 'queued',
-    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'not claimed'
+    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'queued', 'not claimed'
   ),
   (
     'released', 'queued',
-    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'claimed -> processing'
+    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled -> cancelled', 'queued', 'claimed -> processing'
   ),
   (
     'processing', 'processing',
     'true -> done', 'queued -> queued', 'dead_letter -> dead_letter', 'true -> queued', 'true -> queued', 'processing',
-    'not claimed'
+    'processing', 'not claimed'
   ),
   (
     'processing again', 'processing',
     'true -> done', 'queued -> queued', 'dead_letter -> dead_letter', 'true -> queued', 'true -> queued', 'processing',
-    'not claimed'
+    'processing', 'not claimed'
   ),
   (
     'processing for the last time', 'processing',
     'true -> done', 'dead_letter -> dead_letter', 'dead_letter -> dead_letter', 'true -> queued', 'true -> queued',
-    'processing', 'not claimed'
+    'processing', 'processing', 'not claimed'
   ),
   (
     'done', 'done',
-    'false', 'NULL', 'NULL', 'false', 'false', 'done', 'not claimed'
+    'false', 'NULL', 'NULL', 'false', 'false', 'done', 'done', 'not claimed'
   ),
   (
     'cancelled', 'cancelled',
-    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled', 'not claimed'
+    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled', 'cancelled', 'not claimed'
   ),
   (
     'cancelled before a retry', 'cancelled',
-    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled', 'not claimed'
+    'false', 'NULL', 'NULL', 'false', 'false', 'cancelled', 'cancelled', 'not claimed'
   ),
   (
     'dead_letter', 'dead_letter',
-    'false', 'NULL', 'NULL', 'false', 'false', 'dead_letter', 'not claimed'
+    'false', 'NULL', 'NULL', 'false', 'false', 'dead_letter', 'dead_letter', 'not claimed'
   ),
   (
     'unknown', 'unknown',
-    'false', 'NULL', 'NULL', 'false', 'false', 'NULL', 'not claimed'
+    'false', 'NULL', 'NULL', 'false', 'false', 'NULL', 'NULL', 'not claimed'
   )
-) as rule (state, status, complete, fail, fail_for_good, snooze, release, cancel, claim)
+) as rule (state, status, complete, fail, fail_for_good, snooze, release, cancel, retry, claim)
 cross join lateral (
   select
     answer.call,
@@ -151,7 +152,8 @@ cross join lateral (
     end as outcome
   from (values
     ('complete', rule.complete), ('fail', rule.fail), ('fail for good', rule.fail_for_good), ('snooze', rule.snooze),
-    ('release', rule.release), ('cancel', rule.cancel), ('claim', rule.claim)
+    ('release', rule.release), ('cancel', rule.cancel), ('retry', rule.retry),
+    ('claim', rule.claim)
   ) as answer (call, outcome)
 ) as cell;
 

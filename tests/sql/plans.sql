@@ -126,6 +126,7 @@ declare
   heartbeat constant text := format('select soniq.heartbeat(%s, %%1$s, %%2$s)', pg_temp.the_runner());
   hundred_failures constant text := 'select soniq.fail(%1$s, %2$s, array_fill(jsonb ''{}'', array[100]))';
   a_job constant bigint := max(job.id) from soniq.jobs as job;
+  a_job_for_later constant bigint := soniq.enqueue('plans', queue => pg_temp.queue('retried'), delay => '1 day');
 begin
   perform
     pg_temp.measure_claim(state, 'claim 1', array[ready], 1),
@@ -148,6 +149,7 @@ begin
     pg_temp.measure(state, 'job_stats', 'select * from soniq.job_stats'),
     pg_temp.measure(state, 'runner_stats', 'select * from soniq.runner_stats'),
     pg_temp.measure(state, 'get_job', format('select soniq.get_job(%s)', a_job)),
+    pg_temp.measure(state, 'retry', format('select soniq.retry(%s)', a_job_for_later)),
     pg_temp.measure(state, 'cancel', format('select soniq.cancel(%s)', a_job));
   perform soniq.cancel(job.id)
   from soniq.jobs as job
@@ -198,8 +200,8 @@ select pg_temp.measure_everything('warm up') from generate_series(1, 7) \g /dev/
 select pg_temp.measure_everything('analysed') \g /dev/null
 
 select is(
-  format('%s calls', count(*)), '63 calls',
-  'each of 21 calls is measured three times'
+  format('%s calls', count(*)), '66 calls',
+  'each of 22 calls is measured three times'
 )
 from measured
 where state <> 'warm up';
@@ -229,6 +231,7 @@ from (values
   ('job_stats', 9000, null),
   ('runner_stats', 2500, 'of which most hold leases that other tests left behind'),
   ('get_job', 35, null),
+  ('retry', 25, null),
   ('cancel', 50, null)
 ) as bound (what, pages, per)
 join measured

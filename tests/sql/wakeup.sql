@@ -189,6 +189,19 @@ from (values
   (
     array['wakeup mine'], $$select soniq.enqueue('x', queue => 'wakeup mine'); rollback; begin$$,
     'nothing', 'an enqueue that is rolled back wakes nobody'
+  ),
+  (
+    array['wakeup mine'],
+    $$select soniq.retry(soniq.enqueue('x', queue => 'wakeup mine', delay => '1 hour'))$$,
+    'wakeup mine', 'retry() notifies'
+  ),
+  (
+    array['wakeup mine'],
+    $$
+      select soniq.enqueue('x', queue => 'wakeup mine', delay => '1 millisecond');
+      select pg_sleep(0.002), soniq.retry(job.id) from soniq.jobs as job where job.queue = 'wakeup mine'
+    $$,
+    'nothing', 'not for a job that is ready already'
   )
 ) as example (waits_for, statements, message, what);
 
@@ -247,7 +260,7 @@ end;
 $$;
 select is(pg_temp.signs(pid => :runner_pid), 0::bigint, 'it vanishes with the runner');
 \else
-select skip('dblink is not installed, so that there is only one session', 22);
+select skip('dblink is not installed, so that there is only one session', 24);
 \endif
 
 select * from finish();

@@ -1,9 +1,8 @@
 """Taking many dead letters: shown or confirmed first, then in batches, each a transaction of its own."""
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import asyncpg
@@ -11,46 +10,48 @@ import click
 
 from soniq.commands.common import json_option, plain, print_json, table
 from soniq.commands.confirming import confirm, told_causes, yes_option
-from soniq.commands.selection import BATCH, Letters
+from soniq.commands.letters import Action
+from soniq.commands.selection import Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 SAMPLE = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """What is done: as in replay and replayed; `take` does it to a batch of ids, and tells what it did to each."""
-
-    verb: str
-    done: str
-    take: Callable[[asyncpg.Connection, list[int]], Awaitable[list[dict[str, Any]]]]
+# A batch is one transaction: short enough to hold up nobody, large enough to cost little.
+BATCH = 1000
 
 
 def bulk_options(command: F) -> F:
-    """Gives a command the options --dry-run, --yes and --json."""
+    """Gives a command the options --limit, --dry-run, --yes and --json."""
+    limit = click.option(
+        "--limit",
+        "most",
+        type=click.IntRange(1, 2**31 - 1),
+        help="At most so many, those enqueued first; all unless given.",
+    )
     dry_run = click.option(
         "--dry-run", is_flag=True, help="Only tell how many, and the latest; change nothing."
     )
-    return dry_run(yes_option(json_option(command)))
+    return limit(dry_run(yes_option(json_option(command))))
 
 
 async def work_off(
     connection: asyncpg.Connection,
     action: Action,
-    chosen: Letters,
+    chosen: Selection,
     *,
+    most: int | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Does something to the dead letters that are chosen, and tells it.
+    """Does something to dead letters, at most so many, and tells it.
 
     A batch that is done stays done if the next one fails. Raises NotConfirmed.
     """
-    count = await chosen.count(connection)
-    causes = await chosen.causes(connection) if dry_run or not yes else []
+    letters = action.letters(chosen, most)
+    count = await letters.count(connection)
+    causes = await letters.causes(connection) if dry_run or not yes else []
     if dry_run:
-        sample = await chosen.latest(connection, SAMPLE)
+        sample = await letters.latest(connection, SAMPLE)
         _tell_dry_run(action, count, causes, sample, as_json)
         return
     if not yes:
@@ -58,7 +59,7 @@ async def work_off(
 
     taken: list[dict[str, Any]] = []
     try:
-        await _take_all(connection, action, chosen, count, taken)
+        await _take_all(connection, action, chosen, most, count, taken)
     except BaseException:
         # Ctrl-C too: what is done stays done.
         if taken:
@@ -74,21 +75,20 @@ async def work_off(
 async def _take_all(
     connection: asyncpg.Connection,
     action: Action,
-    chosen: Letters,
+    chosen: Selection,
+    most: int | None,
     count: int,
     taken: list[dict[str, Any]],
 ) -> None:
     with _progress(f"{action.verb.capitalize()} dead letters", count) as advance:
         last = 0
-        while True:
-            async with connection.transaction():
-                ids = await chosen.batch(connection, last)
-                done = await action.take(connection, ids) if ids else []
-            if not ids:
+        while size := BATCH if most is None else min(BATCH, most - len(taken)):
+            done = await action.take(connection, chosen, size, last)
+            if not done:
                 return
             taken += done
-            last = ids[-1]
-            advance(len(ids))
+            last = done[-1]["dead_letter_id"]
+            advance(len(done))
 
 
 def _tell_dry_run(

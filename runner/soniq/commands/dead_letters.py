@@ -1,11 +1,9 @@
 """`soniq dead-letter`: the jobs that were given up, looked at, replayed, deleted."""
 
-from typing import Any
-
 import asyncpg
 import click
 
-from soniq.commands.bulk import Action, bulk_options, work_off
+from soniq.commands.bulk import bulk_options, work_off
 from soniq.commands.common import (
     EXIT_CODES,
     JOB_ID,
@@ -17,13 +15,16 @@ from soniq.commands.common import (
 )
 from soniq.commands.details import print_details
 from soniq.commands.export import export
+from soniq.commands.letters import DELETE, REPLAY, to_read
 from soniq.commands.selection import (
     Given,
+    Selection,
+    before_option,
     job_option,
-    letters,
     moment,
     queue_option,
     selecting,
+    selection,
     since_option,
 )
 from soniq.errors import DatabaseRefused
@@ -41,6 +42,7 @@ dead_letter.add_command(export)
 @job_option
 @queue_option
 @since_option
+@before_option
 @click.option("--not-replayed", is_flag=True, help="Only those that still wait for somebody.")
 @limit_option
 @json_option
@@ -48,16 +50,18 @@ def list_letters(
     job: str | None,
     queue: str | None,
     since: str | None,
+    before: str | None,
     not_replayed: bool,
     limit: int,
     as_json: bool,
 ) -> None:
     """Prints dead letters, the latest first."""
-    given = Given(job=job, queue=queue, since=since)
+    given = Given(job=job, queue=queue, since=since, before=before)
 
     async def work(connection: asyncpg.Connection) -> list[asyncpg.Record]:
-        chosen = await letters(connection, given, only_waiting=not_replayed)
-        return await chosen.latest(connection, limit)
+        chosen = await selection(connection, given)
+        listed = REPLAY.letters(chosen) if not_replayed else to_read(chosen)
+        return await listed.latest(connection, limit)
 
     print_rows(on_database(work), as_json, "no dead letters")
 
@@ -83,34 +87,22 @@ def show(job_id: int, as_json: bool) -> None:
     print_details(on_database(work), as_json)
 
 
-async def _replay(connection: asyncpg.Connection, ids: list[int]) -> list[dict[str, Any]]:
-    records = await connection.fetch("select * from soniq.replay_dead_letters(ids => $1)", ids)
-    return [dict(record) for record in records]
-
-
-async def _delete(connection: asyncpg.Connection, ids: list[int]) -> list[dict[str, Any]]:
-    await connection.fetchval("select soniq.delete_dead_letters(ids => $1)", ids)
-    return [{"dead_letter_id": each} for each in ids]
-
-
-REPLAY = Action("replay", "replayed", _replay)
-DELETE = Action("delete", "deleted", _delete)
-
-
 @dead_letter.command(epilog=EXIT_CODES)
 @selecting
 @bulk_options
-def replay(given: Given, dry_run: bool, yes: bool, as_json: bool) -> None:
+def replay(given: Given, most: int | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Makes new jobs of dead letters, ready at once; the letters stay as the record.
 
-    Letters named by their ids are replayed also if they were before; of those that --all, --job, --queue and
-    --since choose, only those that were not.
+    Letters named by their ids are replayed also if they were before; of those that --all, --job, --queue,
+    --since and --before choose, only those that were not.
     """
     given.check()
 
     async def work(connection: asyncpg.Connection) -> None:
-        chosen = await letters(connection, given, only_waiting=True)
-        await work_off(connection, REPLAY, chosen, dry_run=dry_run, yes=yes, as_json=as_json)
+        chosen = await selection(connection, given)
+        await work_off(
+            connection, REPLAY, chosen, most=most, dry_run=dry_run, yes=yes, as_json=as_json
+        )
 
     on_database(work)
 
@@ -118,13 +110,15 @@ def replay(given: Given, dry_run: bool, yes: bool, as_json: bool) -> None:
 @dead_letter.command(epilog=EXIT_CODES)
 @selecting
 @bulk_options
-def delete(given: Given, dry_run: bool, yes: bool, as_json: bool) -> None:
+def delete(given: Given, most: int | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Deletes dead letters for good, replayed or not. `soniq dead-letter export` keeps a copy."""
     given.check()
 
     async def work(connection: asyncpg.Connection) -> None:
-        chosen = await letters(connection, given)
-        await work_off(connection, DELETE, chosen, dry_run=dry_run, yes=yes, as_json=as_json)
+        chosen = await selection(connection, given)
+        await work_off(
+            connection, DELETE, chosen, most=most, dry_run=dry_run, yes=yes, as_json=as_json
+        )
 
     on_database(work)
 
@@ -135,13 +129,21 @@ def delete(given: Given, dry_run: bool, yes: bool, as_json: bool) -> None:
 @queue_option
 @bulk_options
 def prune(
-    older_than: str, job: str | None, queue: str | None, dry_run: bool, yes: bool, as_json: bool
+    older_than: str,
+    job: str | None,
+    queue: str | None,
+    most: int | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Deletes the dead letters that died longer ago than this."""
 
     async def work(connection: asyncpg.Connection) -> None:
         before = await moment(connection, older_than, "--older-than")
-        chosen = await letters(connection, Given(job=job, queue=queue), before=before)
-        await work_off(connection, DELETE, chosen, dry_run=dry_run, yes=yes, as_json=as_json)
+        chosen = Selection(ids=None, job=job, queue=queue, since=None, before=before)
+        await work_off(
+            connection, DELETE, chosen, most=most, dry_run=dry_run, yes=yes, as_json=as_json
+        )
 
     on_database(work)

@@ -12,7 +12,8 @@ import asyncpg
 import click
 
 from soniq.commands.common import EXIT_CODES, decode_json, on_database, plain
-from soniq.commands.selection import Given, Letters, letters, selecting
+from soniq.commands.letters import Letters, to_read
+from soniq.commands.selection import Given, selecting, selection
 from soniq.errors import SoniqError
 
 COLUMNS = (
@@ -49,7 +50,7 @@ def export(given: Given, how: str, output: Path | None) -> None:
 
     async def work(connection: asyncpg.Connection) -> int:
         await decode_json(connection)
-        chosen = await letters(connection, given)
+        chosen = to_read(await selection(connection, given))
         with _opened(output) as file:
             return await _write(connection, chosen, how, file)
 
@@ -85,7 +86,7 @@ async def _write(connection: asyncpg.Connection, chosen: Letters, how: str, file
             f"""
             select {COLUMNS}
             from soniq.dead_letter_jobs as letter
-            where {chosen.WHERE}
+            where {chosen.which}
             order by letter.id
             """,
             *chosen.parameters,

@@ -1,4 +1,4 @@
-"""`soniq jobs`: single jobs, looked up, cancelled, replayed."""
+"""`soniq jobs`: single jobs, looked up, cancelled, retried."""
 
 import asyncpg
 import click
@@ -7,7 +7,6 @@ from soniq.commands.common import (
     EXIT_CODES,
     JOB_ID,
     decode_json,
-    in_words,
     json_option,
     limit_option,
     on_database,
@@ -104,26 +103,47 @@ def cancel(job_id: int, as_json: bool) -> None:
 @job_id_argument
 @json_option
 def retry(job_id: int, as_json: bool) -> None:
-    """Replays a dead letter: makes a new job of it, ready at once."""
+    """Runs a job now: one that waits for a retry, a snooze or its time, or a dead letter, as a new job."""
 
-    async def work(connection: asyncpg.Connection) -> int:
-        new_id = await connection.fetchval(
-            "select job_id from soniq.replay_dead_letters(ids => array[$1::bigint])", job_id
-        )
-        if new_id is None:
-            job = await _job(connection, job_id)
-            when = f" and runs at {in_words(job['scheduled_at'])}"
-            raise DatabaseRefused(
-                f"job {job_id} is {job['status']}{when if job['status'] == 'queued' else ''};"
-                " only dead letters can be retried"
-            )
-        return int(new_id)
+    async def work(connection: asyncpg.Connection) -> int | None:
+        status = await connection.fetchval("select soniq.retry(job_id => $1)", job_id)
+        match status:
+            case "queued":
+                return None
+            case "dead_letter":
+                return await _replay(connection, job_id)
+            case None:
+                raise DatabaseRefused(_no_such_job(job_id))
+            case "processing":
+                raise DatabaseRefused(
+                    f"job {job_id} is processing already; if this attempt fails, it can be retried"
+                )
+            case _:
+                raise DatabaseRefused(
+                    f"job {job_id} is {status}, and only jobs that wait and dead letters can be retried;"
+                    f" enqueue it anew, with what `soniq jobs show {job_id}` tells"
+                )
 
     new_id = on_database(work)
-    if as_json:
-        print_json({"dead_letter_id": job_id, "job_id": new_id})
+    if new_id is not None:
+        told: dict[str, int | str] = {"dead_letter_id": job_id, "job_id": new_id}
+        text = f"dead letter {job_id} runs again as job {new_id}"
     else:
-        click.echo(f"dead letter {job_id} runs again as job {new_id}")
+        told = {"job_id": job_id, "status": "queued"}
+        text = f"job {job_id} is ready to run now"
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(text)
+
+
+async def _replay(connection: asyncpg.Connection, job_id: int) -> int:
+    new_id = await connection.fetchval(
+        "select job_id from soniq.replay_dead_letters(ids => array[$1::bigint])", job_id
+    )
+    if new_id is None:  # deleted meanwhile
+        raise DatabaseRefused(_no_such_job(job_id))
+    return int(new_id)
 
 
 async def _job(connection: asyncpg.Connection, job_id: int) -> asyncpg.Record:

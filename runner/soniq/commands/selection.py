@@ -1,4 +1,4 @@
-"""Which dead letters a command is about: its ids and options, and the rows that they select."""
+"""Which dead letters a command is about: its ids and options, checked and read."""
 
 import functools
 from collections.abc import Callable
@@ -15,14 +15,12 @@ from soniq.errors import DatabaseRefused
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# A batch is one transaction: short enough to hold up nobody, large enough to cost little.
-BATCH = 1000
-
 since_option = click.option(
     "--since",
     help="That died since then: a time, as in 2026-11-25T08:00 (UTC unless it says), or how long"
     " ago, as in '2 hours'.",
 )
+before_option = click.option("--before", help="That died before then, told as with --since.")
 job_option = click.option("--job", help="Of this job name.", shell_complete=job_names)
 queue_option = click.option("--queue", help="Of this queue.", shell_complete=queue_names)
 
@@ -36,18 +34,20 @@ class Given:
     job: str | None = None
     queue: str | None = None
     since: str | None = None
+    before: str | None = None
 
     def check(self) -> None:
         """Raises click.UsageError where nothing is selected, or everything and a part of it."""
-        part = bool(self.ids or self.job or self.queue or self.since)
+        part = bool(self.ids or self.job or self.queue or self.since or self.before)
         if self.everything and part:
             raise click.UsageError(
-                "--all is given, and a part of it: leave out either --all, or ids, --job, --queue and --since"
+                "--all is given, and a part of it: leave out either --all, or ids, --job, --queue, --since"
+                " and --before"
             )
         if not self.everything and not part:
             raise click.UsageError(
-                "no dead letters are selected: give ids, --job, --queue, --since, or --all;"
-                " --dry-run shows what would be taken"
+                "no dead letters are selected: give ids, --job, --queue, --since, --before,"
+                " or --all; --dry-run shows what would be taken"
             )
 
 
@@ -59,6 +59,7 @@ def selecting(command: F) -> F:
     @job_option
     @queue_option
     @since_option
+    @before_option
     @functools.wraps(command)
     def wrapped(
         *,
@@ -67,132 +68,49 @@ def selecting(command: F) -> F:
         job: str | None,
         queue: str | None,
         since: str | None,
+        before: str | None,
         **others: Any,
     ) -> Any:
-        return command(given=Given(ids, everything, job, queue, since), **others)
+        return command(given=Given(ids, everything, job, queue, since, before), **others)
 
     return wrapped  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
-    """The dead letters that match. `before` is when they were chosen, so that they do not become more meanwhile."""
+class Selection:
+    """What was given, as the database takes it.
+
+    There is always a `before`: what dies after the command has begun is not of its choosing.
+    """
 
     ids: list[int] | None
     job: str | None
     queue: str | None
     since: datetime | None
     before: datetime
-    only_waiting: bool = False
-
-    WHERE = """
-        ($1::bigint[] is null or letter.id = any ($1))
-        and ($2::text is null or letter.job_name = $2)
-        and ($3::text is null or letter.queue = $3)
-        and ($4::timestamptz is null or letter.dead_at >= $4)
-        and letter.dead_at < $5::timestamptz
-        and (not $6::boolean or letter.replay_count = 0)
-    """
 
     @property
     def parameters(self) -> tuple[Any, ...]:
-        """Those of WHERE."""
-        return self.ids, self.job, self.queue, self.since, self.before, self.only_waiting
-
-    async def count(self, connection: asyncpg.Connection) -> int:
-        """How many there are."""
-        return int(
-            await connection.fetchval(
-                f"select count(*) from soniq.dead_letter_jobs as letter where {self.WHERE}",
-                *self.parameters,
-            )
-        )
-
-    async def causes(self, connection: asyncpg.Connection, most: int = 5) -> list[asyncpg.Record]:
-        """Their most frequent errors; messages that differ in their numbers only are one."""
-        records = await connection.fetch(
-            f"""
-            select count(*), letter.job_name, letter.reason, min(last.told) as error
-            from soniq.dead_letter_jobs as letter
-            cross join lateral (
-              select concat_ws(
-                ': ', letter.errors -> -1 ->> 'type', left(letter.errors -> -1 ->> 'message', 200)
-              ) as told
-            ) as last
-            where {self.WHERE}
-            group by letter.job_name, letter.reason, regexp_replace(last.told, '[0-9]+', '0', 'g')
-            order by count(*) desc, error
-            limit $7
-            """,
-            *self.parameters,
-            most,
-        )
-        return list(records)
-
-    async def latest(self, connection: asyncpg.Connection, most: int) -> list[asyncpg.Record]:
-        """Those that died last, in a line each."""
-        records = await connection.fetch(
-            f"""
-            select
-              letter.id, letter.job_name, letter.queue, letter.reason, letter.attempt as attempts,
-              letter.dead_at, letter.replay_count as replays,
-              left(concat_ws(
-                ': ', letter.errors -> -1 ->> 'type', letter.errors -> -1 ->> 'message'
-              ), 80) as error
-            from soniq.dead_letter_jobs as letter
-            where {self.WHERE}
-            order by letter.dead_at desc, letter.id desc
-            limit $7
-            """,
-            *self.parameters,
-            most,
-        )
-        return list(records)
-
-    async def batch(self, connection: asyncpg.Connection, after: int) -> list[int]:
-        """The next of their ids, at most BATCH; called in the transaction in which these are worked on.
-
-        Two commands at once take turns by an advisory lock, so that none replays what the other has just replayed.
-        """
-        await connection.execute(
-            "select pg_advisory_xact_lock(hashtextextended('soniq dead-letter', 0))"
-        )
-        records = await connection.fetch(
-            f"""
-            select letter.id
-            from soniq.dead_letter_jobs as letter
-            where {self.WHERE} and letter.id > $7
-            order by letter.id
-            limit $8
-            """,
-            *self.parameters,
-            after,
-            BATCH,
-        )
-        return [record["id"] for record in records]
+        """The first parameters of whatever is asked of these letters, $1 to $5."""
+        return self.ids, self.job, self.queue, self.since, self.before
 
 
-async def letters(
-    connection: asyncpg.Connection,
-    given: Given,
-    *,
-    only_waiting: bool = False,
-    before: datetime | None = None,
-) -> Letters:
-    """What is selected, of what has died until now, or `before`.
+async def selection(connection: asyncpg.Connection, given: Given) -> Selection:
+    """Reads what was given.
 
-    Raises DatabaseRefused for an id that is no dead letter's, click.BadParameter for --since."""
+    Raises DatabaseRefused for an id that is no dead letter's, click.BadParameter for --since and --before.
+    """
     ids = list(dict.fromkeys(given.ids)) or None
     if ids:
         await _check_ids(connection, ids)
-    return Letters(
+    return Selection(
         ids=ids,
         job=given.job,
         queue=given.queue,
         since=None if given.since is None else await moment(connection, given.since, "--since"),
-        before=before or await connection.fetchval("select soniq.clock()"),
-        # Who names a letter means it, also a second time; who names a crowd means those that wait.
-        only_waiting=only_waiting and not ids,
+        before=await moment(connection, given.before, "--before")
+        if given.before is not None
+        else await connection.fetchval("select soniq.clock()"),
     )
 
 
