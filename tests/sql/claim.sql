@@ -18,13 +18,15 @@ $$;
 
 -- The lease.
 
-select soniq.enqueue('leased', '{"n": 1}', queue => 'claim lease', priority => 5, timeout => '90 seconds') as id \gset
+select soniq.enqueue(
+  'leased', '{"n": 1}', queue => 'claim lease', priority => 5, timeout => '90 seconds', headers => '{"h": 2}'
+) as id \gset
 select pg_temp.wait('1 minute') \g /dev/null
 select soniq.register_runner('claim') as runner \gset
 select row_eq(
   format($$select * from soniq.claim(%s, '{claim lease}')$$, :runner),
   row(
-    :id::bigint, 'leased'::text, '{"n": 1}'::jsonb, 'claim lease'::text, 5::smallint, 1, 10,
+    :id::bigint, 'leased'::text, '{"n": 1}'::jsonb, '{"h": 2}'::jsonb, 'claim lease'::text, 5::smallint, 1, 10,
     timestamptz '2030-01-01 12:00+00', timestamptz '2030-01-01 12:01+00', interval '90 seconds',
     timestamptz '2030-01-01 12:02:30+00', null::text, null::timestamptz
   )::soniq.claimed_job,
