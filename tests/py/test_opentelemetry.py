@@ -38,7 +38,7 @@ HANDLERS = """
     async def fails():
         raise LookupError("no such order")
 
-    @app.job(timeout=0.1)
+    @app.job(timeout=0.1, max_attempts=1)
     async def slow():
         await asyncio.sleep(60)
 
@@ -119,7 +119,7 @@ def test_an_enqueue_sends_the_current_trace(database: str) -> None:
     assert asyncio.run(headers_of(app, database)) is None, "and nothing where nothing is traced"
     with TracerProvider().get_tracer("test").start_as_current_span("request") as span:
         context = span.get_span_context()
-        sent = f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+        sent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
         assert asyncio.run(headers_of(app, database)) == {"traceparent": sent}
         job_id = app.enqueue_sync("traced", headers={"tenant": 7})
     [(headers,)] = rows(database, "select headers from soniq.jobs where id = %s", job_id)
