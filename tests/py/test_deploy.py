@@ -22,6 +22,7 @@ from runner_process import RUNNER
 from soniq.runner import LAST_WORDS
 from soniq.settings import SETTINGS, Setting
 from test_metrics import free_port, get, is_served
+from testing.tools import downloaded
 from waiting import wait_for
 
 DEPLOY = ROOT / "deploy"
@@ -30,9 +31,10 @@ KNOWN: dict[str, Setting] = {setting.variable: setting for setting in SETTINGS}
 # The wait for handlers that ignore being cancelled, the last words to the database, and the closing of connections.
 HANDING_BACK = 1 + 1 + LAST_WORDS + 2
 
+PROMTOOL = downloaded("promtool")
 needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None,
-    reason="NOT TRIED: promtool is not installed (apt: prometheus)",
+    PROMTOOL is None,
+    reason="NOT TRIED: promtool is neither in build/, where script/test puts it, nor installed (apt: prometheus)",
 )
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="NOT TRIED: systemd-analyze is not installed"
@@ -136,10 +138,14 @@ def test_an_alert_leads_to_a_chapter_that_exists() -> None:
 
 @needs_promtool
 def test_prometheus_takes_the_rules_and_they_fire(served: str) -> None:
-    assert "SUCCESS" in run("promtool", "check", "rules", MONITORING / "soniq.rules.yml")
-    assert "SUCCESS" in run("promtool", "test", "rules", MONITORING / "soniq.rules.test.yml")
+    assert PROMTOOL
+    assert "SUCCESS" in run(PROMTOOL, "check", "rules", MONITORING / "soniq.rules.yml")
+    assert "SUCCESS" in run(PROMTOOL, "test", "rules", MONITORING / "soniq.rules.test.yml")
+    # With the rules that it names, which lie beside it.
+    said = run(PROMTOOL, "check", "config", MONITORING / "prometheus.yml")
+    assert "SUCCESS: 1 rule files found" in said
     checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=served, capture_output=True, text=True, timeout=60
+        [PROMTOOL, "check", "metrics"], input=served, capture_output=True, text=True, timeout=60
     )
     # 3: it would like other names. Anything else is an exposition that cannot be read.
     assert checked.returncode in (0, 3), checked.stderr
