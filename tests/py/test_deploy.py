@@ -2,17 +2,22 @@
 
 import ast
 import configparser
+import contextlib
+import getpass
 import importlib.metadata
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate  # type: ignore[import-untyped]
 import psycopg
 import pytest
 import yaml
@@ -21,7 +26,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from runner_process import RUNNER
 from soniq.runner import LAST_WORDS
 from soniq.settings import SETTINGS, Setting
+from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 from test_metrics import free_port, get, is_served
+from testing.server import dying_with_parent
 from testing.tools import downloaded
 from waiting import wait_for
 
@@ -220,18 +227,116 @@ def unit(name: str) -> configparser.SectionProxy:
     return parser["Service"]
 
 
-def test_whoever_stops_a_runner_waits_for_its_jobs() -> None:
+def supervisord_conf(folder: Path, changes: Mapping[str, str]) -> Path:
+    """A supervisord.conf that takes in ours, with the paths and the user of this machine and further changes."""
+    text = (DEPLOY / "supervisor/soniq.conf").read_text()
+    for old, new in {
+        "/opt/shop/venv/bin": str(RUNNER.parent),
+        "directory = /opt/shop\n": f"directory = {folder}\n",
+        "user = soniq\n": f"user = {getpass.getuser()}\n",
+        "/var/log/soniq": str(folder),
+        **changes,
+    }.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    (folder / "soniq.conf").write_text(text)
+    main = folder / "supervisord.conf"
+    main.write_text(
+        f"[supervisord]\nnodaemon = true\nuser = {getpass.getuser()}\n"
+        f"logfile = {folder}/supervisord.log\npidfile = {folder}/supervisord.pid\n"
+        "[include]\nfiles = soniq.conf\n"
+    )
+    return main
+
+
+def two_free_ports() -> int:
+    """All digits but the last of two ports that end in 4 and 5."""
+    while True:
+        digits = free_port() // 10
+        with contextlib.suppress(OSError):
+            for last in (4, 5):
+                socket.create_server(("127.0.0.1", digits * 10 + last)).close()
+            return digits
+
+
+def test_supervisor_runs_two_and_lets_their_jobs_end(
+    database: str, write_jobs: WriteJobs, tmp_path: Path
+) -> None:
+    module = write_jobs("""
+        import asyncio, os
+        from soniq import Soniq
+        app = Soniq()
+
+        @app.job
+        async def until_told(file: str):
+            open(file + ".started", "w").close()
+            while not os.path.exists(file):
+                await asyncio.sleep(0.01)
+    """)
+    digits = two_free_ports()
+    # In a value of supervisor's, a % is written twice.
+    url = database.replace("%", "%%")
+    config = supervisord_conf(
+        tmp_path,
+        {
+            f"directory = {tmp_path}\n": f"directory = {module.parent}\n",
+            "postgresql://shop_runner@db.internal/shop": url,
+            "shop.jobs": "jobs",
+            "939%(process_num)d": f"{digits}%(process_num)d",
+        },
+    )
+    supervisord = subprocess.Popen(
+        [
+            *dying_with_parent(signal.SIGTERM),
+            *(RUNNER.with_name("supervisord"), "--configuration", config),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ports = [digits * 10 + last for last in (4, 5)]
+        wait_for(lambda: all(map(is_served, ports)))
+        wait_for(lambda: all(get(port, "/readyz")[0] == 200 for port in ports))
+        told = tmp_path / "told"
+        rows(
+            database,
+            "select soniq.enqueue('until_told', jsonb_build_object('file', %s::text))",
+            str(told),
+        )
+        wait_for(told.with_name("told.started").exists)
+        supervisord.send_signal(signal.SIGTERM)
+        wait_for(
+            lambda: rows(database, "select count(*) from soniq.runners") == [(1,)],
+            what="the idle runner to be gone",
+        )
+        assert supervisord.poll() is None
+        told.touch()
+        assert supervisord.wait(20) == 0
+        assert rows(database, "select status::text, attempt from soniq.finished_jobs") == [
+            ("done", 1)
+        ]
+    finally:
+        supervisord.terminate()
+        supervisord.wait(60)
+
+
+def test_whoever_stops_a_runner_waits_for_its_jobs(tmp_path: Path) -> None:
     default = float(KNOWN["SONIQ_SHUTDOWN_TIMEOUT"].default or 0)
     assert float(unit("soniq-runner@.service")["TimeoutStopSec"]) >= default + HANDING_BACK
 
-    parser = configparser.RawConfigParser()
-    parser.read(DEPLOY / "supervisor/soniq.conf")
-    program = parser["program:soniq-runner"]
-    given = dict(re.findall(r'(\w+)="([^"]*)"', program["environment"]))
-    check_settings(given)
-    wanted = float(given["SONIQ_SHUTDOWN_TIMEOUT"]) + HANDING_BACK
-    assert float(program["stopwaitsecs"]) >= wanted
-    assert program["stopasgroup"] == "false"
+    options = ServerOptions()
+    options.realize(["-c", str(supervisord_conf(tmp_path, {}))])
+    [group] = options.process_group_configs
+    assert len(group.process_configs) == 2
+    for program in group.process_configs:
+        given = program.environment
+        check_settings({k: v for k, v in given.items() if k.startswith("SONIQ_")})
+        wanted = float(given["SONIQ_SHUTDOWN_TIMEOUT"]) + HANDING_BACK
+        assert program.stopwaitsecs >= wanted
+        assert program.stopsignal == signal.SIGTERM
+        assert not program.stopasgroup
+        assert program.killasgroup
 
     runner = compose()["services"]["runner"]
     wanted = float(runner["environment"]["SONIQ_SHUTDOWN_TIMEOUT"]) + HANDING_BACK
@@ -362,6 +467,17 @@ def test_kubernetes_selectors_select() -> None:
         assert (DEPLOY / "kubernetes" / name).is_file()
 
 
+@pytest.mark.parametrize("name", ["runner.yaml", "setup.yaml"])
+def test_kubernetes_schemas_take_the_resources(name: str) -> None:
+    # Strictly: an API server only warns of a property that it does not know, and goes without it.
+    for resource in all_of(f"kubernetes/{name}"):
+        for version in ("1.31", kubernetes_validate.latest_version()):
+            kubernetes_validate.validate(resource, version, strict=True)
+    misspelt = resource | {"spec": resource["spec"] | {"selektor": {}}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(misspelt, version, strict=True)
+
+
 @needs_kubectl
 def test_kustomize_takes_the_folder() -> None:
     made = run("kubectl", "kustomize", DEPLOY / "kubernetes")
@@ -490,7 +606,7 @@ def test_the_python_of_a_page_is_python(page: str) -> None:
         compile(block, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-@pytest.mark.parametrize("page", [*PAGES, "deployment"])
+@pytest.mark.parametrize("page", [*PAGES, "deployment", "getting-started", "python"])
 def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text()
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):

@@ -43,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [command] = re.findall(r"^    pip (wheel .*) \.$", PAGE, re.MULTILINE)
     subprocess.run([sys.executable, "-m", "pip", *command.split(), ROOT], check=True, cwd=folder)
     [name] = re.findall(r"^Put `(soniq-.*\.whl)`", PAGE, re.MULTILINE)
-    return folder / "dist" / name
+    return folder / "dist" / str(name)
 
 
 class Shell:
