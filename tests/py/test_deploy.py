@@ -27,6 +27,7 @@ from psycopg.rows import dict_row
 from runner_process import RUNNER
 from soniq.runner import LAST_WORDS
 from soniq.settings import SETTINGS, Setting
+from soniq_command import done, refused
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 from test_metrics import free_port, get, is_served
 from testing.server import dying_with_parent
@@ -205,7 +206,11 @@ def test_the_sql_exporter_tells_what_metrics_tells(database: str) -> None:
     assert told.keys() == wanted.keys()
     # A NULL would be an error at each scrape.
     assert None not in told.values()
-    lasting = [series for series in wanted if not re.search("_seconds|_total|_bytes|dead_rows|vacuum", series[0])]
+    lasting = [
+        series
+        for series in wanted
+        if not re.search("_seconds|_total|_bytes|dead_rows|vacuum", series[0])
+    ]
     assert {series: told[series] for series in lasting} == {
         series: wanted[series] for series in lasting
     }
@@ -556,10 +561,11 @@ def statements(block: str) -> list[str]:
 @pytest.fixture
 def roles(database: str) -> Iterator[None]:
     """The roles that the pages grant something to."""
-    rows(database, "create role shop login")
-    rows(database, "create role shop_runner login")
+    names = ("shop", "shop_runner", "shop_operator")
+    for name in names:
+        rows(database, f"create role {name} login")
     yield
-    for name in ("shop", "shop_runner"):
+    for name in names:
         rows(database, f"drop owned by {name}")
         rows(database, f"drop role {name}")
 
@@ -612,6 +618,35 @@ def test_the_grants_are_enough_to_enqueue_and_to_run(
             rows(url, "select from soniq.jobs")
 
 
+LOOKING = (
+    *("status", "inspect", "jobs list", "jobs show 1", "queues list", "schedules list"),
+    *("schedules preview due", "schedules preview --cron @daily", "dead-letter list"),
+    "dead-letter export",
+)
+ACTING = (
+    *("queues pause default", "queues resume default", "jobs cancel 1", "schedules pause due"),
+    *("schedules resume due", "schedules run due", "dead-letter replay --all"),
+    *("dead-letter delete --all --yes", "dead-letter prune --older-than 1d"),
+)
+
+
+@pytest.mark.usefixtures("roles")
+def test_the_grants_are_enough_to_look_and_to_act(database: str) -> None:
+    look, act = blocks("production", "sql")[2].split("\n\n")
+    rows(database, "select soniq.enqueue('any')")
+    rows(database, "select soniq.schedule('due', 'any', every => '1 day')")
+    url = database.replace("tester@", "shop_operator@")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(look.encode())
+        for command in LOOKING:
+            done(url, *command.split())
+        for command in ACTING:
+            assert "permission denied" in refused(url, 17, *command.split())
+        connection.execute(act.encode())
+        for command in ACTING:
+            done(url, *command.split())
+
+
 @pytest.mark.parametrize("page", [*PAGES, "deployment"])
 def test_the_python_of_a_page_is_python(page: str) -> None:
     for block in blocks(page, "python"):
@@ -639,12 +674,13 @@ def test_troubleshooting_quotes_what_the_program_says() -> None:
     # Messages are broken into adjacent strings there, and formatted with %s, {...} or %.
     said = re.sub(r'"\s*\n\s*f?"', "", source)
     said += "permission denied for"  # PostgreSQL says that
+    said += "coroutine 'Soniq.enqueue' was never awaited"  # and Python that
     text = (ROOT / "docs/troubleshooting.md").read_text()
     quoted = re.findall(r"^\| `([^`|]+)` ", text, re.MULTILINE) + re.findall(
         r"^(?:- )?`([^`]{25,})`", text, re.MULTILINE
     )
     quoted = [each for each in quoted if re.search(r"[a-z] [a-z]+ [a-z]", each)]
-    assert len(quoted) > 20
+    assert len(quoted) > 35
     for message in quoted:
         for piece in re.split(r"'?\.\.\.'?|;|\b\d[\d.]*\b", message):
             if len(piece.strip(" ,;:'")) > 8:
