@@ -1,11 +1,16 @@
 """A primary that dies and its promoted standby, and a server that stops taking writes."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
+from functools import partial
 from urllib.parse import quote
 
+import asyncpg
+import psycopg
 import pytest
 from conftest import StartRunner, WriteJobs, rows
+from soniq import Soniq
 from test_losing import HANDLERS
 from test_waking import SIGNS, is_done
 from testing.server import PORT, USER, Server, throwaway_server
@@ -76,6 +81,42 @@ def test_the_promoted_standby_is_found_and_jobs_go_on(
     [(woken,)] = rows(promoted, "select soniq.enqueue('quick')")
     wait_for(lambda: is_done(promoted, woken))
     assert runner.stop() == 0
+
+
+def test_a_producer_follows_the_failover(own_server: Server, standby: Server) -> None:
+    # The standby is first, so that read-write is needed to find the primary.
+    app = Soniq(
+        f"postgresql://{USER}@/postgres?host={in_quotes(standby.sockets)},{in_quotes(own_server.sockets)}"
+        f"&port={PORT},{PORT}&target_session_attrs=read-write"
+    )
+
+    async def work() -> None:
+        await app.enqueue("by pool")
+        await asyncio.to_thread(app.enqueue_sync, "by itself")
+        assert rows(own_server.url(), "select job_name from soniq.jobs order by id") == [
+            ("by pool",),
+            ("by itself",),
+        ]
+        [(position,)] = rows(own_server.url(), "select pg_current_wal_flush_lsn()")
+        promoted = standby.url()
+        wait_for(lambda: rows(promoted, "select where pg_last_wal_replay_lsn() >= %s", position))
+
+        async with app.connection() as connection:
+            own_server.stop(signal.SIGQUIT)
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+                await connection.fetchval("select 1")
+        for enqueue in (app.enqueue, partial(asyncio.to_thread, app.enqueue_sync)):
+            with pytest.raises((asyncpg.PostgresError, psycopg.Error, OSError)):
+                await enqueue("to nobody")  # there is a standby, and no primary
+        standby.promote()
+        # At once: the pool's broken connection is not used again.
+        await app.enqueue("by pool")
+        await asyncio.to_thread(app.enqueue_sync, "by itself")
+        async with app.connection() as connection:
+            assert await connection.fetchval("select count(*) from soniq.jobs") == 4
+        await app.close()
+
+    asyncio.run(work())
 
 
 def test_a_server_that_turns_read_only_is_as_good_as_lost(

@@ -1,11 +1,13 @@
 """lifespan(): a web application that enqueues, started and stopped as its server does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from conftest import rows
+from fastapi import FastAPI
 from soniq import Soniq
 from soniq.asgi import lifespan
 from starlette.applications import Starlette
@@ -51,15 +53,33 @@ async def serve(application: Any, requests: int) -> list[str]:
     return answers
 
 
-def test_the_pool_opens_when_needed_and_closes_with_the_application(database: str) -> None:
+Handle = Callable[[Request], Awaitable[PlainTextResponse]]
+Make = Callable[[Handle, Any], Any]
+
+
+def on_starlette(handle: Handle, living: Any) -> Any:
+    return Starlette(routes=[Route("/orders", handle, methods=["POST"])], lifespan=living)
+
+
+def on_fastapi(handle: Handle, living: Any) -> Any:
+    application = FastAPI(lifespan=living)
+    application.post("/orders", response_class=PlainTextResponse)(handle)
+    return application
+
+
+frameworks = pytest.mark.parametrize("make", [on_starlette, on_fastapi])
+
+
+@frameworks
+def test_the_pool_opens_when_needed_and_closes_with_the_application(
+    database: str, make: Make
+) -> None:
     jobs = Soniq(database)
 
     async def place_order(request: Request) -> PlainTextResponse:
         return PlainTextResponse(str(await jobs.enqueue("send_welcome")))
 
-    application = Starlette(
-        routes=[Route("/orders", place_order, methods=["POST"])], lifespan=lifespan(jobs)
-    )
+    application = make(place_order, lifespan(jobs))
     assert asyncio.run(serve(application, 2)) == ["1", "2"]
     assert rows(database, "select count(*) from soniq.jobs") == [(2,)]
     assert (
@@ -72,12 +92,18 @@ def test_the_pool_opens_when_needed_and_closes_with_the_application(database: st
     ), "its connections are closed"
 
 
-def test_it_starts_while_the_database_is_away() -> None:
-    application = Starlette(lifespan=lifespan(Soniq("postgresql://nobody@127.0.0.1:1/nowhere")))
+@frameworks
+def test_it_starts_while_the_database_is_away(make: Make) -> None:
+    async def nothing(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("")
+
+    jobs = Soniq("postgresql://nobody@127.0.0.1:1/nowhere")
+    application = make(nothing, lifespan(jobs))
     assert asyncio.run(serve(application, 0)) == []
 
 
-def test_a_lifespan_of_ones_own_goes_around_it(database: str) -> None:
+@frameworks
+def test_a_lifespan_of_ones_own_goes_around_it(database: str, make: Make) -> None:
     jobs = Soniq(database)
     events: list[str] = []
 
@@ -90,8 +116,6 @@ def test_a_lifespan_of_ones_own_goes_around_it(database: str) -> None:
     async def greet(request: Request) -> PlainTextResponse:
         return PlainTextResponse(request.state.greeting)
 
-    application = Starlette(
-        routes=[Route("/orders", greet, methods=["POST"])], lifespan=lifespan(jobs, around=own)
-    )
+    application = make(greet, lifespan(jobs, around=own))
     assert asyncio.run(serve(application, 1)) == ["hello"]
-    assert events == ["Starlette", "job 1"]
+    assert events == [type(application).__name__, "job 1"]

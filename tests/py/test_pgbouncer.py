@@ -1,7 +1,14 @@
 """Everything through PgBouncer in transaction mode, with fewer sessions than clients.
 
 The tests of other files are run again here, since `database` and `start_runner` are this file's: once with
-SONIQ_LISTEN_URL leading past PgBouncer, once without.
+SONIQ_LISTEN_URL leading past PgBouncer, once without. They are those that take each way in which a statement reaches
+the server: claims, reports of every kind, heartbeats, ticks, registration, what handlers and producers do.
+
+Left out is what would ask nothing more of PgBouncer: files whose subject is in the process (settings, arguments, forks,
+threads, further signals), in SQL alone (cron, the model, retention, all within a call of tick()), or the loss of a
+server, which PgBouncer would hide; the loss of PgBouncer itself is below. The claims of test_transactions.py are
+psycopg's, which prepares statements by itself, and cannot do so in transaction mode before PgBouncer 1.21; a runner's
+are asyncpg's, and several of the tests taken in have two runners.
 """
 
 import asyncio
@@ -17,6 +24,10 @@ from test_losing import (  # noqa: F401
     test_a_frozen_runner_cannot_complete_what_another_was_given,
     test_a_runner_killed_in_mid_work_loses_nothing,
     test_fifty_jobs_in_flight_are_done_by_the_other_runner_soon,
+)
+from test_middleware import test_it_nests_around_handlers_of_both_kinds  # noqa: F401
+from test_misbehaving import (  # noqa: F401
+    test_whatever_a_handler_raises_or_returns_is_kept_and_the_runner_goes_on,
 )
 from test_periodic import (  # noqa: F401
     test_a_periodic_job_runs_and_knows_when_it_was_due,
@@ -34,6 +45,10 @@ from test_stopping import (  # noqa: F401
     test_a_signal_lets_jobs_end_and_claims_no_more,
     test_an_idle_runner_ends_at_once,
     test_at_the_shutdown_timeout_jobs_are_released,
+)
+from test_transactions import (  # noqa: F401
+    test_a_rolled_back_enqueue_never_existed,
+    test_fifty_callers_with_one_key_get_one_job,
 )
 from test_waking import HANDLERS, is_done
 from testing.server import Server

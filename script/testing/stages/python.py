@@ -60,7 +60,10 @@ def pytest(site: Site) -> Outcome:
             outcome.failed = max(outcome.failed, 1)
             outcome.details.append(failure.output)
             return outcome
-        return _outcome(report)
+        outcome = _outcome(report)
+        # What Soniq does through a pooler depends on its release.
+        outcome.note = run("/usr/sbin/pgbouncer", "--version").partition("\n")[0]
+        return outcome
 
 
 def _outcome(report: Path) -> Outcome:
