@@ -5,7 +5,7 @@ import sys
 
 from testing.commands import CommandFailed
 
-from . import drain, enqueue, tick
+from . import drain, enqueue, tick, vacuum
 from .report import about, table, verdicts
 from .site import Site
 from .workload import Results, Workload
@@ -23,6 +23,9 @@ def main() -> int:
         if options.only in (None, name)
     ]
     try:
+        if options.only == "vacuum":
+            print(vacuum.measure())
+            return 0
         with Site.opened() as site:
             print(about(site, options.jobs, options.rounds), end="\n\n", flush=True)
             results = [_measure(workload, site, options.rounds) for workload in workloads]
@@ -45,8 +48,8 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--only",
-        choices=("drain", "enqueue", "tick"),
-        help="measure only this; tick, which fills tables for some minutes, is not measured otherwise",
+        choices=("drain", "enqueue", "tick", "vacuum"),
+        help="measure only this; tick and vacuum, which take some minutes, are not measured otherwise",
     )
     parser.add_argument(
         "--jobs",
