@@ -1,12 +1,17 @@
 """`soniq doctor`: what it finds, and the remedy that it tells."""
 
-from typing import LiteralString
+import json
+from typing import LiteralString, Never
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from conftest import StartRunner, WriteJobs, rows
 from dead_letters import bury
 from pgbouncer import throwaway_pgbouncer
+from soniq.cli import main
+from soniq.commands import doctor_connection
+from soniq.errors import DatabaseUnreachable
 from soniq_command import done, soniq
 from testing.deployment import deploy_snapshot
 from testing.server import Server, throwaway_server
@@ -99,6 +104,52 @@ def test_connections(database: str) -> None:
     said = one(findings(database, 1, pool_max_size=20), "problem", "connections")
     assert "2 runners of 3 + SONIQ_POOL_MAX_SIZE 20 may take 46 of 30 connections" in said
     assert one(findings(database, pool_max_size=6), "ok", "connections")
+
+
+def test_an_address_to_listen_at_that_cannot_be_read(database: str) -> None:
+    found = findings(database, listen_url="postgresql://me:pa/ss@db:5432/shop")
+    said = one(found, "warning", "listen")
+    assert "SONIQ_LISTEN_URL, which is postgresql://me:***@db:5432/shop, gives no" in said
+    assert "so runners only poll: cannot read the database's address" in said
+    assert "%2F for /" in said
+    assert "pa/ss" not in said
+    # What comes after it is looked at all the same.
+    assert one(found, "ok", "clock")
+    assert one(found, "ok", "dead letters")
+
+
+def test_an_address_to_listen_at_that_refuses(database: str) -> None:
+    found = findings(database, listen_url="postgresql://me:secret@127.0.0.1:1/x")
+    said = one(found, "warning", "listen")
+    assert "which is postgresql://me:***@127.0.0.1:1/x, gives no connection" in said
+    assert "ConnectionRefusedError" in said
+    assert said.endswith("-> " + doctor_connection.LISTEN_REMEDY)
+    assert "secret" not in str(found)
+
+
+def test_a_standby(own_server: Server) -> None:
+    with throwaway_server(primary=own_server) as standby:
+        said = one(findings(standby.url(), 1), "problem", "database")
+    assert "the server is read-only, as a standby is" in said
+    assert "-> let SONIQ_DATABASE_URL lead to the primary, or name all servers, as in" in said
+    assert "?target_session_attrs=read-write" in said
+
+
+def test_a_check_that_cannot_be_made_says_so_and_the_next_are_made(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(url: str, role: str) -> Never:
+        raise DatabaseUnreachable("too many clients already")
+
+    monkeypatch.setattr(doctor_connection, "connect", connect)
+    environment = {"SONIQ_DATABASE_URL": database, "SONIQ_JOBS_MODULES": "jobs"}
+    finished = CliRunner().invoke(main, ["doctor", "--json"], env=environment)
+    assert finished.exit_code == 0, finished.output
+    found = json.loads(finished.stdout)
+    said = one(found, "warning", "pooler")
+    assert "could not be looked at: DatabaseUnreachable: too many clients already ->" in said
+    assert "takes one more connection, and run the doctor again" in said
+    assert one(found, "ok", "vacuum")
 
 
 def test_listening_elsewhere_is_not_heard(database: str, empty_database: str) -> None:
