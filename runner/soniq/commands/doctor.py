@@ -74,7 +74,11 @@ async def _examine() -> list[Finding]:
         except SoniqError as error:
             return [*findings, Finding("problem", "schema", str(error))]
         patient = Patient(
-            url, found["listen_url"].value, found["pool_max_size"].value or 0, connection
+            url,
+            found["listen_url"].value,
+            found["pool_max_size"].value or 0,
+            found["metrics_port"].value,
+            connection,
         )
         for check in CHECKS:
             findings += await _carry_out(check, patient)

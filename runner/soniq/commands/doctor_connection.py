@@ -58,6 +58,7 @@ async def server(patient: Patient) -> AsyncIterator[Finding]:
 
 async def rights(patient: Patient) -> AsyncIterator[Finding]:
     """Whether this user may call what a runner calls."""
+    called = FUNCTIONS if patient.metrics_port is None else (*FUNCTIONS, "metrics")
     records = await patient.connection.fetch(
         """
         select distinct function.proname as name, current_user as "user"
@@ -67,12 +68,10 @@ async def rights(patient: Patient) -> AsyncIterator[Finding]:
           and not has_function_privilege(function.oid, 'execute')
         order by name
         """,
-        FUNCTIONS,
+        called,
     )
     if not records:
-        yield Finding(
-            "ok", "rights", f"may call all {len(FUNCTIONS)} functions that a runner calls"
-        )
+        yield Finding("ok", "rights", f"may call all {len(called)} functions that a runner calls")
         return
     names = ", ".join(record["name"] for record in records)
     grants = ", ".join(f"soniq.{record['name']}" for record in records)
@@ -109,14 +108,18 @@ async def room(patient: Patient) -> AsyncIterator[Finding]:
     )
     limits = [found["most"], found["of_role"], found["of_database"]]
     most = min(limit for limit in limits if limit >= 0)
-    each = CONNECTIONS_OF_A_RUNNER + patient.pool_max_size
+    serves_metrics = patient.metrics_port is not None
+    each = CONNECTIONS_OF_A_RUNNER + serves_metrics + patient.pool_max_size
     runners = max(found["runners"], 1)
     wanted = runners * each
     says = (
-        f"{runners} runner{'s' if runners > 1 else ''} of {CONNECTIONS_OF_A_RUNNER} +"
-        f" SONIQ_POOL_MAX_SIZE {patient.pool_max_size} may take {wanted} of {most} connections;"
-        f" others have {found['others']}"
+        f"{runners} runner{'s' if runners > 1 else ''} of {CONNECTIONS_OF_A_RUNNER}"
+        f"{' + 1 for SONIQ_METRICS_PORT' if serves_metrics else ''} + SONIQ_POOL_MAX_SIZE"
+        f" {patient.pool_max_size} may take {wanted} of {most} connections; others have {found['others']}"
     )
+    if patient.pool_max_size:
+        # How many apps there are is known only to whoever imports the modules, which may do anything.
+        says += "; where SONIQ_JOBS_MODULES has several apps, each further one may take as many for its own pool"
     remedy = (
         "lower SONIQ_POOL_MAX_SIZE (0 if no handler asks for app.connection()), raise max_connections,"
         " or run fewer runners with more SONIQ_CONCURRENCY"
