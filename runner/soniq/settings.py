@@ -318,7 +318,8 @@ SETTINGS = (
         "sync_handler_pool_size",
         "8",
         _count,
-        "Threads for handlers that are not async; only they wait.",
+        "Threads for handlers that are not async; only they wait. Where the modules have both kinds, one of"
+        " the SONIQ_CONCURRENCY slots is for async jobs alone.",
     ),
     Setting(
         "job_timeout",
