@@ -210,12 +210,14 @@ async def connect_at_start(url: str, role: str, *, lasting: bool = False) -> asy
         ) from error
 
 
-async def connect_patiently(url: str, role: str) -> asyncpg.Connection:
+async def connect_patiently(url: str, role: str, *, again: bool = False) -> asyncpg.Connection:
     """A lasting connection, however long it takes; waits grow to ten seconds and differ between runners.
 
-    There is one before the first try, too: a server that restarts loses all runners in the same moment.
+    again: one was lost. Then there is a wait before the first try, too: a server that restarts loses all runners in the
+    same moment.
     """
-    await asyncio.sleep(random.uniform(0, FIRST_PAUSE))
+    if again:
+        await asyncio.sleep(random.uniform(0, FIRST_PAUSE))
     pause = 0.1
     while True:
         try:

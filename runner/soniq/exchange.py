@@ -136,7 +136,7 @@ class Exchange:
                 )
                 self._in_doubt = self._must_resume = True
                 await close(connection)
-                connection = await connect_patiently(self._url, "exchange")
+                connection = await connect_patiently(self._url, "exchange", again=True)
                 log.info("connected again; %s outcomes to report", self.unreported)
             except asyncpg.PostgresError as error:
                 if error.sqlstate == UNKNOWN_RUNNER:

@@ -64,7 +64,7 @@ async def _tick(connection: asyncpg.Connection, url: str) -> asyncpg.Connection:
     except CONNECTION_LOST as error:
         log.warning("the connection was lost: %s", describe(error))
         await close(connection)
-        return await connect_patiently(url, "scheduler")
+        return await connect_patiently(url, "scheduler", again=True)
     except asyncpg.PostgresError as error:
         log.error("a tick failed: %s", describe(error))
     return connection

@@ -327,7 +327,9 @@ async def _connect_many(count: int = 30) -> None:
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
         url = f"postgresql://127.0.0.1:{server.sockets[0].getsockname()[1]}/x?sslmode=disable"
-        tries = [asyncio.create_task(connect_patiently(url, "test")) for _ in range(count)]
+        tries = [
+            asyncio.create_task(connect_patiently(url, "test", again=True)) for _ in range(count)
+        ]
         await asyncio.wait_for(all_here.wait(), 10)
         for each in tries:
             each.cancel()
