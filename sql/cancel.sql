@@ -8,25 +8,32 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
+declare
+  current text;
 begin
-  perform soniq._finish(
-    job_ids => array[job.id], attempts => array[job.attempt], results => null, status => 'cancelled'
-  )
-  from (
-    select queued.id, queued.attempt
-    from soniq.jobs as queued
-    where queued.id = cancel.job_id
-      and queued.runner_id is null -- for why it is told by runner_id, see finish.sql
-    for update
-  ) as job;
-  if found then
-    return 'cancelled';
-  end if;
+  -- Once more where the job came back to the queue between the look for it there and the other look: else the answer
+  -- would be queued, though nothing was cancelled.
+  loop
+    perform soniq._finish(
+      job_ids => array[job.id], attempts => array[job.attempt], results => null, status => 'cancelled'
+    )
+    from (
+      select queued.id, queued.attempt
+      from soniq.jobs as queued
+      where queued.id = cancel.job_id
+        and queued.runner_id is null -- for why it is told by runner_id, see finish.sql
+      for update
+    ) as job;
+    if found then
+      return 'cancelled';
+    end if;
 
-  return (
     select job.status::text
-    from soniq.get_job(job_id => cancel.job_id) as job
-  );
+    into current
+    from soniq.get_job(job_id => cancel.job_id) as job;
+    exit when current is distinct from 'queued';
+  end loop;
+  return current;
 end;
 $$;
 

@@ -19,8 +19,8 @@ with claimed as (
     for update skip locked
   ))
   returning
-    job.id, job.job_name, job.args, job.queue, job.priority, job.attempt, job.max_attempts, job.scheduled_at,
-    job.claimed_at, job.timeout, job.deadline
+    job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
+    job.scheduled_at, job.claimed_at, job.timeout, job.deadline
 )
 select array_agg(claimed.id) as job_ids, array_agg(claimed.attempt) as attempts
 from set_config('synchronous_commit', 'off', true)

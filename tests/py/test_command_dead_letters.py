@@ -156,7 +156,7 @@ def test_choosing_by_time_and_number(database: str) -> None:
         assert "since is later than before: 20" in said
         assert "Give as since the beginning of a time" in said
         said = refused(database, 2, "dead-letter", verb, "--all", "--before", "1 hour")
-        assert "--all is given, and a part of it" in said
+        assert "--all is given, and a part of it: leave out either --all, or --before" in said
         said = refused(database, 2, "dead-letter", verb, "--before", "soon")
         assert "Invalid value for --before: 'soon' is no time" in said
         said = refused(database, 2, "dead-letter", verb, "--limit", "3")
@@ -208,6 +208,99 @@ def test_deleting_and_pruning(database: str) -> None:
     assert "Missing option '--older-than'" in refused(database, 2, "dead-letter", "prune")
 
 
+# Of three letters: `old`, of mail, three days ago; `mail`; and `fax`. What is chosen of them is told in this order.
+CHOICES = [
+    (("--all",), ["old", "mail", "fax"]),
+    (("--job", "mail"), ["old", "mail"]),
+    (("--queue", "fax_queue"), ["fax"]),
+    (("--since", "1 day"), ["mail", "fax"]),
+    (("--since", "4 days", "--job", "mail"), ["old", "mail"]),
+    (("--since", "1 day", "--queue", "mail_queue"), ["mail"]),
+    (("--job", "letter"), []),
+]
+
+
+def bury_three(url: str) -> dict[str, int]:
+    [old, mail] = bury(url, 2)
+    [fax] = bury(url, 1, job="fax")
+    rows(
+        url,
+        "update soniq.dead_letter_jobs set dead_at = now() - interval '3 days' where id = %s",
+        old,
+    )
+    return {"old": old, "mail": mail, "fax": fax}
+
+
+@pytest.mark.parametrize("command", [("delete",), ("prune", "--older-than", "0 s")])
+@pytest.mark.parametrize(("options", "chosen"), CHOICES)
+def test_deleting_what_is_chosen(
+    database: str, command: tuple[str, ...], options: tuple[str, ...], chosen: list[str]
+) -> None:
+    ids = bury_three(database)
+    told = done(database, "dead-letter", *command, *options, "--json").json
+    gone = [ids[name] for name in chosen]
+    assert [each["dead_letter_id"] for each in told["dead_letters"]] == gone
+    assert letters(database) == [(each, 0) for each in ids.values() if each not in gone]
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        *CHOICES,
+        ((), ["old", "mail", "fax"]),
+        (("--before", "1 day"), ["old"]),
+    ],
+)
+@pytest.mark.parametrize("how", ["csv", "jsonl"])
+def test_exporting_what_is_chosen(
+    database: str, options: tuple[str, ...], chosen: list[str], how: str
+) -> None:
+    ids = bury_three(database)
+    told = done(database, "dead-letter", "export", "--format", how, *options).out
+    exported = (
+        [int(each["id"]) for each in csv.DictReader(io.StringIO(told))]
+        if how == "csv"
+        else [json.loads(line)["id"] for line in told.splitlines()]
+    )
+    assert exported == [ids[name] for name in chosen]
+
+
+def test_exporting_by_id(database: str) -> None:
+    ids = bury_three(database)
+    lines = done(database, "dead-letter", "export", ids["fax"], ids["old"]).out.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [ids["old"], ids["fax"]]
+    said = refused(database, 17, "dead-letter", "export", ids["fax"] + 1)
+    assert f"there is no dead letter {ids['fax'] + 1};" in said
+    said = refused(database, 2, "dead-letter", "export", "--all", "--queue", "fax_queue")
+    assert "leave out either --all, or --queue" in said
+
+
+def test_pruning_all_or_a_part(database: str) -> None:
+    ids = bury_three(database)
+    prune = ("dead-letter", "prune", "--older-than", "1 day")
+    said = refused(database, 2, *prune, "--all", "--job", "mail", "--since", "9 days")
+    assert "--all is given, and a part of it: leave out either --all, or --job and --since" in said
+    said = refused(database, 17, *prune, "--since", "1 hour")
+    assert "since is later than before: 20" in said
+    assert len(letters(database)) == 3
+    told = done(database, *prune, "--all", "--json").json
+    assert told["dead_letters"] == [{"dead_letter_id": ids["old"]}]
+
+
+def test_a_dry_run_of_an_export_writes_nothing(database: str, tmp_path: Path) -> None:
+    mail = bury(database, 12)
+    bury(database, 1, job="fax", error="no tone")
+    file = tmp_path / "letters"
+    file.write_text("kept")
+    said = done(database, "dead-letter", "export", "--dry-run", "--output", file).out
+    assert said.startswith("13 dead letters would be exported; nothing was changed\n")
+    assert f"      12  mail  permanent_failure: ValueError: order {mail[0]} is bad\n" in said
+    assert said.endswith("... and 3 more\n")
+    assert file.read_text() == "kept"
+    said = done(database, "dead-letter", "export", "--job", "fax", "--dry-run").out
+    assert said.startswith("1 dead letter would be exported")
+
+
 @pytest.mark.parametrize("verb", ["replay", "delete"])
 def test_bad_selections(database: str, verb: str) -> None:
     [letter] = bury(database, 1)
@@ -217,7 +310,7 @@ def test_bad_selections(database: str, verb: str) -> None:
         in said
     )
     said = refused(database, 2, "dead-letter", verb, "--all", letter)
-    assert "--all is given, and a part of it: leave out either" in said
+    assert "leave out either --all, or the ids" in said
     said = refused(database, 17, "dead-letter", verb, letter, letter + 5, letter + 3)
     assert f"there is no dead letter {letter + 3}, {letter + 5};" in said
     assert "`soniq dead-letter list` tells which there are" in said
@@ -264,6 +357,57 @@ def test_the_prompt_names_the_errors_first(database: str) -> None:
     assert code == 0
     assert shown.endswith("6 dead letters replayed\n")
     assert len(jobs(database)) == 6
+
+
+@pytest.mark.parametrize("command", [("delete", "--all"), ("prune", "--older-than", "0 s")])
+def test_the_prompt_before_deleting(database: str, command: tuple[str, ...]) -> None:
+    mail = bury(database, 5)
+    prompt = (
+        f"5 dead letters in {database} would be deleted:\n"
+        f"       5  mail  permanent_failure: ValueError: order {mail[0]} is bad\n"
+        "Delete 5 dead letters? [y/N]:"
+    )
+    code, shown = at_terminal(database, "n\n", "dead-letter", *command)
+    assert prompt in shown
+    assert code == 18
+    assert "soniq: not confirmed: no dead letter was deleted" in shown
+    assert letters(database) == [(each, 0) for each in mail]
+    code, shown = at_terminal(database, "", "dead-letter", *command, "--dry-run")
+    assert (code, "[y/N]" in shown) == (0, False)
+    code, shown = at_terminal(database, "y\n", "dead-letter", *command)
+    assert prompt in shown
+    assert code == 0
+    assert shown.endswith("5 dead letters deleted\n")
+    assert letters(database) == []
+
+
+def test_deleting_many_shows_a_progress_bar(database: str) -> None:
+    bury(database, 1500)
+    code, shown = at_terminal(database, "", "dead-letter", "delete", "--all", "--yes")
+    assert code == 0
+    assert "Delete dead letters" in shown
+    assert "100%" in shown
+    assert shown.endswith("1500 dead letters deleted\n")
+    assert letters(database) == []
+
+
+def test_exporting_many_to_a_file_shows_a_progress_bar(database: str, tmp_path: Path) -> None:
+    bury(database, 1550)
+    file = tmp_path / "letters"
+    export = ("dead-letter", "export", "--output", file)
+    code, shown = at_terminal(database, "", *export)
+    assert code == 0
+    assert "Export dead letters" in shown
+    assert "100%" in shown
+    assert shown.endswith(f"1550 dead letters written to {file}\n")
+    assert file.read_text(encoding="utf-8").count("\n") == 1550
+    assert done(database, *export).err == f"1550 dead letters written to {file}\n"
+    # It would run into the letters, where they come to the terminal too.
+    code, shown = at_terminal(database, "", "dead-letter", "export")
+    assert (code, "Export dead letters" in shown) == (0, False)
+    # What is soon done needs none.
+    code, shown = at_terminal(database, "", *export, "--since", "0 s")
+    assert (code, shown) == (0, f"0 dead letters written to {file}\n")
 
 
 def test_many_are_taken_in_batches_under_a_progress_bar(database: str) -> None:

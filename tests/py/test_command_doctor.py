@@ -1,15 +1,24 @@
 """`soniq doctor`: what it finds, and the remedy that it tells."""
 
-from typing import LiteralString
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import LiteralString, Never
 
 import psycopg
 import pytest
+import soniq as soniq_package
+from click.testing import CliRunner
 from conftest import StartRunner, WriteJobs, rows
 from dead_letters import bury
 from pgbouncer import throwaway_pgbouncer
+from soniq.cli import main
+from soniq.commands import doctor_connection
+from soniq.errors import DatabaseUnreachable
 from soniq_command import done, soniq
 from testing.deployment import deploy_snapshot
 from testing.server import Server, throwaway_server
+from waiting import wait_for
 
 
 def findings(url: str, code: int = 0, **settings: object) -> list[dict[str, str]]:
@@ -80,6 +89,9 @@ def test_rights(database: str) -> None:
         assert "may not call claim, complete, deregister_runner, fail, heartbeat" in said
         assert "grant execute on function soniq.claim, soniq.complete" in said
         assert said.endswith(" to doctor_user")
+        assert "metrics" not in said
+        said = one(findings(url, 1, metrics_port=1), "problem", "rights")
+        assert "heartbeat, metrics, prune_schedules" in said
         # What may not be looked at is told, and the rest is looked at.
         assert "could not be looked at" in one(found, "note", "schedules")
         assert one(found, "ok", "listen")
@@ -99,6 +111,67 @@ def test_connections(database: str) -> None:
     said = one(findings(database, 1, pool_max_size=20), "problem", "connections")
     assert "2 runners of 3 + SONIQ_POOL_MAX_SIZE 20 may take 46 of 30 connections" in said
     assert one(findings(database, pool_max_size=6), "ok", "connections")
+    said = one(findings(database, 1, pool_max_size=12, metrics_port=1), "problem", "connections")
+    assert "3 + 1 for SONIQ_METRICS_PORT + SONIQ_POOL_MAX_SIZE 12 may take 32 of 30" in said
+    assert "each further one may take as many for its own pool" in said
+    assert "several apps" not in one(findings(database, pool_max_size=0), "ok", "connections")
+
+
+def test_connections_that_others_have(database: str) -> None:
+    name = database.partition("@/")[2].partition("?")[0]
+    with ExitStack() as stack:
+        for _ in range(8):
+            connection = stack.enter_context(psycopg.connect(database, autocommit=True))
+        connection.execute(f"alter database {name} connection limit 30".encode())
+        said = one(findings(database), "warning", "connections")
+    assert "1 runner of 3 + SONIQ_POOL_MAX_SIZE 20 may take 23 of 30 connections; others" in said
+    assert "-> lower SONIQ_POOL_MAX_SIZE" in said
+
+
+def test_an_address_to_listen_at_that_cannot_be_read(database: str) -> None:
+    found = findings(database, listen_url="postgresql://me:pa/ss@db:5432/shop")
+    said = one(found, "warning", "listen")
+    assert "SONIQ_LISTEN_URL, which is postgresql://me:***@db:5432/shop, gives no" in said
+    assert "so runners only poll: cannot read the database's address" in said
+    assert "%2F for /" in said
+    assert "pa/ss" not in said
+    # What comes after it is looked at all the same.
+    assert one(found, "ok", "clock")
+    assert one(found, "ok", "dead letters")
+
+
+def test_an_address_to_listen_at_that_refuses(database: str) -> None:
+    found = findings(database, listen_url="postgresql://me:secret@127.0.0.1:1/x")
+    said = one(found, "warning", "listen")
+    assert "which is postgresql://me:***@127.0.0.1:1/x, gives no connection" in said
+    assert "ConnectionRefusedError" in said
+    assert said.endswith("-> " + doctor_connection.LISTEN_REMEDY)
+    assert "secret" not in str(found)
+
+
+def test_a_standby(own_server: Server) -> None:
+    with throwaway_server(primary=own_server) as standby:
+        said = one(findings(standby.url(), 1), "problem", "database")
+    assert "the server is read-only, as a standby is" in said
+    assert "-> let SONIQ_DATABASE_URL lead to the primary, or name all servers, as in" in said
+    assert "?target_session_attrs=read-write" in said
+
+
+def test_a_check_that_cannot_be_made_says_so_and_the_next_are_made(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(url: str, role: str) -> Never:
+        raise DatabaseUnreachable("too many clients already")
+
+    monkeypatch.setattr(doctor_connection, "connect", connect)
+    environment = {"SONIQ_DATABASE_URL": database, "SONIQ_JOBS_MODULES": "jobs"}
+    finished = CliRunner().invoke(main, ["doctor", "--json"], env=environment)
+    assert finished.exit_code == 0, finished.output
+    found = json.loads(finished.stdout)
+    said = one(found, "warning", "pooler")
+    assert "could not be looked at: DatabaseUnreachable: too many clients already ->" in said
+    assert "takes one more connection, and run the doctor again" in said
+    assert one(found, "ok", "vacuum")
 
 
 def test_listening_elsewhere_is_not_heard(database: str, empty_database: str) -> None:
@@ -168,6 +241,140 @@ def test_vacuum(database: str) -> None:
     assert (
         "switched off for soniq.jobs -> alter table soniq.jobs reset (autovacuum_enabled)" in said
     )
+
+
+# What nobody can bring about in a test is given to the doctor's own questions by a schema before pg_catalog.
+FIRST_IN_PATH = """
+    do $$ begin
+      execute format('alter database %%I set search_path = feigned, pg_catalog', current_database());
+    end $$
+"""
+
+
+@dataclass(frozen=True)
+class Bad:
+    """Something wrong, how it is brought about, and what the doctor says."""
+
+    causes: tuple[LiteralString, ...]
+    level: str
+    what: str
+    says: str
+    remedy: str
+
+
+BAD = {
+    "schema": Bad(
+        ("create or replace function soniq.version() returns text language sql return '0.0.1'",),
+        "problem",
+        "schema",
+        f"is of version 0.0.1, too old for this runner ({soniq_package.__version__})",
+        "run: sqitch deploy db:",
+    ),
+    "server": Bad(
+        (
+            "create schema feigned",
+            "create function feigned.current_setting(name text) returns text language sql return"
+            " case name when 'server_version_num' then '130022' else pg_catalog.current_setting(name) end",
+            FIRST_IN_PATH,
+        ),
+        "warning",
+        "database",
+        "PostgreSQL ",
+        "upgrade: Soniq is tested from PostgreSQL 14 on",
+    ),
+    "clock ahead": Bad(
+        (
+            "create schema feigned",
+            "create function feigned.clock_timestamp() returns timestamptz language sql return"
+            " pg_catalog.clock_timestamp() - interval '1 hour'",
+            FIRST_IN_PATH,
+        ),
+        "warning",
+        "clock",
+        "this machine's is 3600.0 s ahead of the database's: Soniq goes by the database's",
+        "synchronise both by NTP",
+    ),
+    "clock behind": Bad(
+        (
+            "create schema feigned",
+            "create function feigned.clock_timestamp() returns timestamptz language sql return"
+            " pg_catalog.clock_timestamp() + interval '1 hour'",
+            FIRST_IN_PATH,
+        ),
+        "warning",
+        "clock",
+        "this machine's is 3600.0 s behind the database's",
+        "synchronise both by NTP",
+    ),
+    "counts": Bad(
+        (
+            "do $$ begin execute format('alter database %%I set track_counts = off', current_database());"
+            " end $$",
+        ),
+        "problem",
+        "vacuum",
+        "track_counts is off",
+        "alter system set track_counts = on; select pg_reload_conf()",
+    ),
+    "dead rows": Bad(
+        (
+            "create schema feigned",
+            "create view feigned.pg_stat_user_tables as select relid, n_live_tup, last_autovacuum,"
+            " n_dead_tup + case relname when 'jobs' then 100001 else 0 end as n_dead_tup"
+            " from pg_catalog.pg_stat_user_tables",
+            FIRST_IN_PATH,
+        ),
+        "warning",
+        "vacuum",
+        "soniq.jobs has 100001 dead rows and 0 live ones; autovacuum came last at -",
+        "look for old transactions above; then: vacuum soniq.jobs",
+    ),
+    "overdue": Bad(
+        (
+            "select soniq.enqueue('work', queue => 'mail')",
+            "select soniq.claim(soniq.register_runner('here', 7), queues => '{mail}', max_jobs => 1)",
+            "update soniq.jobs set deadline = now() - interval '1 hour'",
+        ),
+        "warning",
+        "queues",
+        "1 jobs of queue mail are past their deadline and not taken back",
+        "see whether anything calls soniq.tick()",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_what_is_wrong_is_found_with_its_remedy(bad: Bad, database: str) -> None:
+    for cause in bad.causes:
+        rows(database, cause)
+    said = one(findings(database, 1 if bad.level == "problem" else 0), bad.level, bad.what)
+    found, remedy = said.split(" -> ")
+    assert bad.says in found
+    # check_schema() says the remedy in its message.
+    assert bad.remedy in (found if remedy == "None" else remedy)
+
+
+def test_a_slot_whose_standby_is_away(own_server: Server) -> None:
+    url = own_server.url()
+    rows(url, "select pg_create_physical_replication_slot('reporting')")
+    holds = "select from pg_replication_slots where xmin is not null"
+    options = {
+        "primary_slot_name": "reporting",
+        "hot_standby_feedback": "on",
+        "wal_receiver_status_interval": "1s",
+    }
+    with throwaway_server(options, primary=own_server) as standby:
+        wait_for(lambda: rows(url, holds), what="the slot to hold rows back")
+        # One that is in use and not far behind is in order.
+        assert "none holds rows back" in one(findings(url), "ok", "replication slots")
+        standby.stop()
+        wait_for(
+            lambda: rows(url, "select from pg_replication_slots where not active"),
+            what="the standby to be gone",
+        )
+        said = one(findings(url), "warning", "replication slots")
+    assert "reporting (not in use) keeps vacuum from what" in said
+    assert "-> bring its standby up, or: select pg_drop_replication_slot('reporting')" in said
 
 
 def test_what_holds_vacuum_up(own_server: Server) -> None:

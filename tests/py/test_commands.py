@@ -5,8 +5,10 @@ import re
 import psycopg
 import pytest
 import soniq as package
-from conftest import StartRunner, WriteJobs, rows
+from conftest import ROOT, StartRunner, WriteJobs, rows
 from dead_letters import bury
+from soniq.commands.common import EXIT_CODES
+from soniq.errors import SoniqError
 from soniq_command import done, finish, refused, soniq, start
 from waiting import wait_for
 
@@ -17,6 +19,20 @@ def test_the_exit_codes_are_in_the_help(database: str) -> None:
     for command in ((), ("status",), ("dead-letter", "replay"), ("setup",), ("doctor",)):
         said = " ".join(done(database, *command, "--help").out.split())
         assert "18 not confirmed" in said
+
+
+def test_the_page_of_the_commands_has_every_exit_code_command_and_option() -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    codes = re.findall(r"^\| (\d+) \|", page, re.MULTILINE)
+    raised = {each.exit_code for each in SoniqError.__subclasses__()}
+    assert set(map(int, codes)) == {0, 1, 2, *raised}
+    assert all(f" {code} " in EXIT_CODES for code in codes)
+    for path in (("dead-letter", "prune"), ("completion",), ("worker",), ("jobs", "retry")):
+        section = page.partition(f"## soniq {' '.join(path)}\n")[2].partition("\n## ")[0]
+        options = re.findall(r"^  (--[\w-]+)", done("", *path, "--help").out, re.MULTILINE)
+        assert set(options) - {"--help"} == set(
+            re.findall(r"^\| `(--[\w-]+)", section, re.MULTILINE)
+        )
 
 
 @pytest.mark.parametrize(

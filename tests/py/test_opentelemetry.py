@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import StartRunner, WriteJobs, rows
 from opentelemetry.sdk.trace import TracerProvider
-from soniq import SoniqError, Soniq
+from soniq import Soniq, SoniqError
 from soniq.opentelemetry import trace_jobs
 from test_misbehaving import ended
 

@@ -74,6 +74,21 @@ begin
 end;
 $$;
 
+-- What changes nothing can be asked again: the least of three, since another session's DDL has this one read catalogs anew.
+create function pg_temp.measure_settled(state text, what text, statement text)
+returns void
+language sql
+as $$
+  select pg_temp.measure(measure_settled.state, measure_settled.what, measure_settled.statement)
+  from generate_series(1, 3);
+  delete from measured
+  using measured as better
+  where measured.state = measure_settled.state
+    and measured.what = measure_settled.what
+    and (better.state, better.what) = (measured.state, measured.what)
+    and (better.pages, better.ctid) < (measured.pages, measured.ctid);
+$$;
+
 create function pg_temp.measure_claim(state text, what text, names text[], max_jobs integer)
 returns void
 language sql
@@ -142,7 +157,7 @@ begin
     pg_temp.measure(state, 'enqueue with a key', with_a_key),
     pg_temp.measure(state, 'enqueue with a key that is held', with_a_key),
     pg_temp.measure(state, 'enqueue 100', hundred_more),
-    pg_temp.measure(state, 'tick with nothing due', 'select soniq.tick()'),
+    pg_temp.measure_settled(state, 'tick with nothing due', 'select soniq.tick()'),
     pg_temp.measure(state, 'wait_for_jobs', format('select soniq.wait_for_jobs(array[%L])', pg_temp.queue('later'))),
     pg_temp.measure(state, 'metrics', 'select * from soniq.metrics()'),
     pg_temp.measure(state, 'queue_stats', 'select * from soniq.queue_stats'),

@@ -1,8 +1,6 @@
 """Taking many dead letters: shown or confirmed first, then in batches, each a transaction of its own."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import asyncpg
@@ -10,11 +8,13 @@ import click
 
 from soniq.commands.common import json_option, plain, print_json, table
 from soniq.commands.confirming import confirm, told_causes, yes_option
-from soniq.commands.letters import Action
+from soniq.commands.letters import Action, Letters
+from soniq.commands.progress import progress
 from soniq.commands.selection import Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 SAMPLE = 10
+DRY_RUN = "Only tell how many, and the latest; change nothing."
 # A batch is one transaction: short enough to hold up nobody, large enough to cost little.
 BATCH = 1000
 
@@ -27,9 +27,7 @@ def bulk_options(command: F) -> F:
         type=click.IntRange(1, 2**31 - 1),
         help="At most so many, those enqueued first; all unless given.",
     )
-    dry_run = click.option(
-        "--dry-run", is_flag=True, help="Only tell how many, and the latest; change nothing."
-    )
+    dry_run = click.option("--dry-run", is_flag=True, help=DRY_RUN)
     return limit(dry_run(yes_option(json_option(command))))
 
 
@@ -48,14 +46,12 @@ async def work_off(
     A batch that is done stays done if the next one fails. Raises NotConfirmed.
     """
     letters = action.letters(chosen, most)
-    count = await letters.count(connection)
-    causes = await letters.causes(connection) if dry_run or not yes else []
     if dry_run:
-        sample = await letters.latest(connection, SAMPLE)
-        _tell_dry_run(action, count, causes, sample, as_json)
+        await tell_dry_run(connection, letters, action.verb, action.done, as_json)
         return
+    count = await letters.count(connection)
     if not yes:
-        confirm(action.verb, action.done, count, causes)
+        confirm(action.verb, action.done, count, await letters.causes(connection))
 
     taken: list[dict[str, Any]] = []
     try:
@@ -63,13 +59,13 @@ async def work_off(
     except BaseException:
         # Ctrl-C too: what is done stays done.
         if taken:
-            click.echo(f"soniq: stopped, with {_counted(len(taken))} {action.done}", err=True)
+            click.echo(f"soniq: stopped, with {counted(len(taken))} {action.done}", err=True)
         raise
 
     if as_json:
-        print_json({**_summary(action, False, len(taken)), "dead_letters": taken})
+        print_json({**_summary(action.verb, False, len(taken)), "dead_letters": taken})
     else:
-        click.echo(f"{_counted(len(taken))} {action.done}")
+        click.echo(f"{counted(len(taken))} {action.done}")
 
 
 async def _take_all(
@@ -80,7 +76,7 @@ async def _take_all(
     count: int,
     taken: list[dict[str, Any]],
 ) -> None:
-    with _progress(f"{action.verb.capitalize()} dead letters", count) as advance:
+    with progress(f"{action.verb.capitalize()} dead letters", count) as advance:
         last = 0
         while size := BATCH if most is None else min(BATCH, most - len(taken)):
             done = await action.take(connection, chosen, size, last)
@@ -91,18 +87,18 @@ async def _take_all(
             advance(len(done))
 
 
-def _tell_dry_run(
-    action: Action,
-    count: int,
-    causes: list[asyncpg.Record],
-    sample: list[asyncpg.Record],
-    as_json: bool,
+async def tell_dry_run(
+    connection: asyncpg.Connection, letters: Letters, verb: str, done: str, as_json: bool
 ) -> None:
+    """Prints what a command would be about, `verb` and `done` being as in replay and replayed."""
+    count = await letters.count(connection)
+    causes = await letters.causes(connection)
+    sample = await letters.latest(connection, SAMPLE)
     if as_json:
         told = {"causes": list(map(plain, causes)), "sample": list(map(plain, sample))}
-        print_json({**_summary(action, True, count), **told})
+        print_json({**_summary(verb, True, count), **told})
         return
-    click.echo(f"{_counted(count)} would be {action.done}; nothing was changed")
+    click.echo(f"{counted(count)} would be {done}; nothing was changed")
     if count:
         click.echo(told_causes(causes, count))
         click.echo()
@@ -111,19 +107,10 @@ def _tell_dry_run(
             click.echo(f"... and {count - len(sample)} more")
 
 
-def _summary(action: Action, dry_run: bool, count: int) -> dict[str, Any]:
-    return {"action": action.verb, "dry_run": dry_run, "count": count}
+def _summary(verb: str, dry_run: bool, count: int) -> dict[str, Any]:
+    return {"action": verb, "dry_run": dry_run, "count": count}
 
 
-def _counted(count: int) -> str:
+def counted(count: int) -> str:
+    """A number of dead letters, as one says it."""
     return "1 dead letter" if count == 1 else f"{count} dead letters"
-
-
-@contextmanager
-def _progress(label: str, count: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, for people and only where there is more than one batch."""
-    if count <= BATCH or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with click.progressbar(length=count, label=label, file=sys.stderr) as bar:
-        yield bar.update

@@ -1,5 +1,7 @@
 """`soniq dead-letter`: the jobs that were given up, looked at, replayed, deleted."""
 
+import dataclasses
+
 import asyncpg
 import click
 
@@ -18,7 +20,6 @@ from soniq.commands.export import export
 from soniq.commands.letters import DELETE, REPLAY, to_read
 from soniq.commands.selection import (
     Given,
-    Selection,
     before_option,
     job_option,
     moment,
@@ -125,23 +126,29 @@ def delete(given: Given, most: int | None, dry_run: bool, yes: bool, as_json: bo
 
 @dead_letter.command(epilog=EXIT_CODES)
 @click.option("--older-than", required=True, help="Their age, as in '30 days'.")
+@click.option("--all", "everything", is_flag=True, help="Of every job and queue, as without it.")
 @job_option
 @queue_option
+@since_option
 @bulk_options
 def prune(
     older_than: str,
+    everything: bool,
     job: str | None,
     queue: str | None,
+    since: str | None,
     most: int | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Deletes the dead letters that died longer ago than this."""
+    """Deletes the dead letters that died longer ago than this, which is why it needs no --all."""
+    given = Given(everything=everything, job=job, queue=queue, since=since)
+    given.check_all()
 
     async def work(connection: asyncpg.Connection) -> None:
         before = await moment(connection, older_than, "--older-than")
-        chosen = Selection(ids=None, job=job, queue=queue, since=None, before=before)
+        chosen = dataclasses.replace(await selection(connection, given), before=before)
         await work_off(
             connection, DELETE, chosen, most=most, dry_run=dry_run, yes=yes, as_json=as_json
         )

@@ -67,14 +67,18 @@ async def _examine() -> list[Finding]:
     try:
         connection = await connect_at_start(url, "doctor")
     except SoniqError as error:
-        return [*findings, Finding("problem", "database", str(error))]
+        return [*findings, doctor_connection.unreachable(error)]
     try:
         try:
             await check_schema(connection, url)
         except SoniqError as error:
             return [*findings, Finding("problem", "schema", str(error))]
         patient = Patient(
-            url, found["listen_url"].value, found["pool_max_size"].value or 0, connection
+            url,
+            found["listen_url"].value,
+            found["pool_max_size"].value or 0,
+            found["metrics_port"].value,
+            connection,
         )
         for check in CHECKS:
             findings += await _carry_out(check, patient)
@@ -117,8 +121,13 @@ async def _carry_out(check: Check, patient: Patient) -> list[Finding]:
                 "run the doctor as the schema's owner to see more",
             )
         )
-    except CANNOT_CONNECT as error:
+    except (*CANNOT_CONNECT, SoniqError) as error:
         findings.append(
-            Finding("warning", check.__name__, f"could not be looked at: {describe(error)}")
+            Finding(
+                "warning",
+                check.__name__,
+                f"could not be looked at: {describe(error)}",
+                "see that the server is up and takes one more connection, and run the doctor again",
+            )
         )
     return findings

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import asyncpg
 
 from soniq.commands.findings import CONNECTIONS_OF_A_RUNNER, Finding, Patient
-from soniq.database import close, connect, is_direct, masked
+from soniq.database import CANNOT_CONNECT, close, connect, describe, is_direct, masked
+from soniq.errors import SoniqError
 
 # What a runner calls.
 FUNCTIONS = (
@@ -19,6 +20,20 @@ FUNCTIONS = (
 )
 SECONDS_TO_HEAR = 2.0
 CLOCKS_MAY_DIFFER = 2.0
+LISTEN_REMEDY = "set SONIQ_LISTEN_URL to a direct address of the same database, past any pooler"
+
+
+def unreachable(error: SoniqError) -> Finding:
+    """That there is no connection to look at anything by."""
+    # What the connection says tells the remedy, except where there is a server, but the wrong one.
+    remedy = None
+    if "the server is read-only" in str(error):
+        remedy = (
+            "let SONIQ_DATABASE_URL lead to the primary, or name all servers, as in"
+            " postgresql://a,b/shop?target_session_attrs=read-write; if this is the primary, see what"
+            " default_transaction_read_only is, and why"
+        )
+    return Finding("problem", "database", str(error), remedy)
 
 
 async def server(patient: Patient) -> AsyncIterator[Finding]:
@@ -28,22 +43,14 @@ async def server(patient: Patient) -> AsyncIterator[Finding]:
         select
           current_database() as database, current_user as "user", soniq.version() as schema,
           current_setting('server_version') as version,
-          current_setting('server_version_num')::integer / 10000 as major,
-          pg_is_in_recovery() as standby
+          current_setting('server_version_num')::integer / 10000 as major
         """
     )
     says = (
         f"database {found['database']} as {found['user']} at {masked(patient.url)},"
         f" PostgreSQL {found['version']}, schema soniq {found['schema']}"
     )
-    if found["standby"]:
-        yield Finding(
-            "problem",
-            "database",
-            f"{says}: a standby, on which nothing can be claimed",
-            "let SONIQ_DATABASE_URL lead to the primary, as with ?target_session_attrs=read-write",
-        )
-    elif found["major"] < 14:
+    if found["major"] < 14:
         yield Finding("warning", "database", says, "upgrade: Soniq is tested from PostgreSQL 14 on")
     else:
         yield Finding("ok", "database", says)
@@ -51,6 +58,7 @@ async def server(patient: Patient) -> AsyncIterator[Finding]:
 
 async def rights(patient: Patient) -> AsyncIterator[Finding]:
     """Whether this user may call what a runner calls."""
+    called = FUNCTIONS if patient.metrics_port is None else (*FUNCTIONS, "metrics")
     records = await patient.connection.fetch(
         """
         select distinct function.proname as name, current_user as "user"
@@ -60,12 +68,10 @@ async def rights(patient: Patient) -> AsyncIterator[Finding]:
           and not has_function_privilege(function.oid, 'execute')
         order by name
         """,
-        FUNCTIONS,
+        called,
     )
     if not records:
-        yield Finding(
-            "ok", "rights", f"may call all {len(FUNCTIONS)} functions that a runner calls"
-        )
+        yield Finding("ok", "rights", f"may call all {len(called)} functions that a runner calls")
         return
     names = ", ".join(record["name"] for record in records)
     grants = ", ".join(f"soniq.{record['name']}" for record in records)
@@ -102,14 +108,18 @@ async def room(patient: Patient) -> AsyncIterator[Finding]:
     )
     limits = [found["most"], found["of_role"], found["of_database"]]
     most = min(limit for limit in limits if limit >= 0)
-    each = CONNECTIONS_OF_A_RUNNER + patient.pool_max_size
+    serves_metrics = patient.metrics_port is not None
+    each = CONNECTIONS_OF_A_RUNNER + serves_metrics + patient.pool_max_size
     runners = max(found["runners"], 1)
     wanted = runners * each
     says = (
-        f"{runners} runner{'s' if runners > 1 else ''} of {CONNECTIONS_OF_A_RUNNER} +"
-        f" SONIQ_POOL_MAX_SIZE {patient.pool_max_size} may take {wanted} of {most} connections;"
-        f" others have {found['others']}"
+        f"{runners} runner{'s' if runners > 1 else ''} of {CONNECTIONS_OF_A_RUNNER}"
+        f"{' + 1 for SONIQ_METRICS_PORT' if serves_metrics else ''} + SONIQ_POOL_MAX_SIZE"
+        f" {patient.pool_max_size} may take {wanted} of {most} connections; others have {found['others']}"
     )
+    if patient.pool_max_size:
+        # How many apps there are is known only to whoever imports the modules, which may do anything.
+        says += "; where SONIQ_JOBS_MODULES has several apps, each further one may take as many for its own pool"
     remedy = (
         "lower SONIQ_POOL_MAX_SIZE (0 if no handler asks for app.connection()), raise max_connections,"
         " or run fewer runners with more SONIQ_CONCURRENCY"
@@ -167,7 +177,17 @@ async def listening(patient: Patient) -> AsyncIterator[Finding]:
     through = "SONIQ_DATABASE_URL" if patient.listen_url is None else "SONIQ_LISTEN_URL"
     channel = f"soniq_doctor_{secrets.token_hex(8)}"
     heard = asyncio.Event()
-    listener = await connect(where, "doctor")
+    try:
+        listener = await connect(where, "doctor")
+    except (*CANNOT_CONNECT, SoniqError) as error:
+        yield Finding(
+            "warning",
+            "listen",
+            f"{through}, which is {masked(where)}, gives no connection, so runners only poll:"
+            f" {error if isinstance(error, SoniqError) else describe(error)}",
+            LISTEN_REMEDY,
+        )
+        return
     try:
         await listener.add_listener(channel, lambda *_: heard.set())
         start = time.monotonic()
@@ -180,7 +200,7 @@ async def listening(patient: Patient) -> AsyncIterator[Finding]:
             "listen",
             f"a notification was not heard within {SECONDS_TO_HEAR:g} s through {through}: runners only"
             " poll, so jobs may wait for SONIQ_POLL_INTERVAL",
-            "set SONIQ_LISTEN_URL to a direct address of the same database, past any pooler",
+            LISTEN_REMEDY,
         )
     else:
         took = (time.monotonic() - start) * 1000

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,8 +11,10 @@ from typing import Any, TextIO
 import asyncpg
 import click
 
+from soniq.commands.bulk import DRY_RUN, counted, tell_dry_run
 from soniq.commands.common import EXIT_CODES, decode_json, on_database, plain
 from soniq.commands.letters import Letters, to_read
+from soniq.commands.progress import progress
 from soniq.commands.selection import Given, selecting, selection
 from soniq.errors import SoniqError
 
@@ -40,23 +42,28 @@ PREFETCH = 100
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file, which is replaced; stdout unless given.",
 )
-def export(given: Given, how: str, output: Path | None) -> None:
+@click.option("--dry-run", is_flag=True, help=DRY_RUN + " No file is written.")
+def export(given: Given, how: str, output: Path | None, dry_run: bool) -> None:
     """Writes dead letters, the oldest id first; all of them unless some are chosen.
 
-    They are those of one moment, read as they are written, so that any number needs little memory.
+    They are those of one moment, read as they are written, so that any number needs little memory. They stay where they
+    are, so nothing is asked before.
     """
     if given != Given():
         given.check()
 
-    async def work(connection: asyncpg.Connection) -> int:
-        await decode_json(connection)
+    async def work(connection: asyncpg.Connection) -> None:
         chosen = to_read(await selection(connection, given))
+        if dry_run:
+            await tell_dry_run(connection, chosen, "export", "exported", as_json=False)
+            return
+        await decode_json(connection)
         with _opened(output) as file:
-            return await _write(connection, chosen, how, file)
+            count = await _write(connection, chosen, how, file, with_bar=output is not None)
+        if output is not None:
+            click.echo(f"{counted(count)} written to {output}", err=True)
 
-    count = on_database(work)
-    if output is not None:
-        click.echo(f"{count} dead letters written to {output}", err=True)
+    on_database(work)
 
 
 @contextmanager
@@ -76,29 +83,46 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         ) from error
 
 
-async def _write(connection: asyncpg.Connection, chosen: Letters, how: str, file: TextIO) -> int:
-    count = 0
-    sheet = csv.writer(file, lineterminator="\n")
-    if how == "csv":
-        sheet.writerow(COLUMNS.split(", "))
+async def _write(
+    connection: asyncpg.Connection, chosen: Letters, how: str, file: TextIO, with_bar: bool
+) -> int:
+    write = _csv(file) if how == "csv" else _json_lines(file)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        async for record in connection.cursor(
-            f"""
-            select {COLUMNS}
-            from soniq.dead_letter_jobs as letter
-            where {chosen.which}
-            order by letter.id
-            """,
-            *chosen.parameters,
-            prefetch=PREFETCH,
-        ):
-            row = plain(record)
-            if how == "csv":
-                sheet.writerow(_cell(row[name]) for name in row)
-            else:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
+        # A bar would run into what is written to a terminal.
+        expected = await chosen.count(connection) if with_bar else 0
+        with progress("Export dead letters", expected) as advance:
+            count = 0
+            async for record in _read(connection, chosen):
+                write(plain(record))
+                count += 1
+                if count % PREFETCH == 0:
+                    advance(PREFETCH)
+            advance(count % PREFETCH)
     return count
+
+
+def _read(connection: asyncpg.Connection, chosen: Letters) -> AsyncIterable[asyncpg.Record]:
+    cursor: AsyncIterable[asyncpg.Record] = connection.cursor(
+        f"""
+        select {COLUMNS}
+        from soniq.dead_letter_jobs as letter
+        where {chosen.which}
+        order by letter.id
+        """,
+        *chosen.parameters,
+        prefetch=PREFETCH,
+    )
+    return cursor
+
+
+def _csv(file: TextIO) -> Callable[[dict[str, Any]], None]:
+    sheet = csv.writer(file, lineterminator="\n")
+    sheet.writerow(COLUMNS.split(", "))
+    return lambda row: sheet.writerow(map(_cell, row.values()))
+
+
+def _json_lines(file: TextIO) -> Callable[[dict[str, Any]], None]:
+    return lambda row: print(json.dumps(row, ensure_ascii=False), file=file)
 
 
 def _cell(value: Any) -> Any:

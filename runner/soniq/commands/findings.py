@@ -27,11 +27,12 @@ class Patient:
     url: str
     listen_url: str | None
     pool_max_size: int
+    metrics_port: int | None
     connection: asyncpg.Connection
 
 
 Check = Callable[[Patient], AsyncIterator[Finding]]
 MINUTES = timedelta(minutes=5)
 HOUR = timedelta(hours=1)
-# A runner's own: to claim and report, to listen, to beat and tick. Its pool comes on top.
+# A runner's own: to claim and report, to listen, to beat and tick. Its pools come on top, and one to serve metrics.
 CONNECTIONS_OF_A_RUNNER = 3

@@ -38,17 +38,30 @@ class Given:
 
     def check(self) -> None:
         """Raises click.UsageError where nothing is selected, or everything and a part of it."""
-        part = bool(self.ids or self.job or self.queue or self.since or self.before)
-        if self.everything and part:
-            raise click.UsageError(
-                "--all is given, and a part of it: leave out either --all, or ids, --job, --queue, --since"
-                " and --before"
-            )
-        if not self.everything and not part:
+        self.check_all()
+        if not self.everything and not self._parts():
             raise click.UsageError(
                 "no dead letters are selected: give ids, --job, --queue, --since, --before,"
                 " or --all; --dry-run shows what would be taken"
             )
+
+    def check_all(self) -> None:
+        """Raises click.UsageError where everything is selected, and a part of it."""
+        if self.everything and (parts := self._parts()):
+            raise click.UsageError(
+                f"--all is given, and a part of it: leave out either --all, or {' and '.join(parts)}"
+            )
+
+    def _parts(self) -> list[str]:
+        """How the options are called that choose a part."""
+        values = {
+            "the ids": self.ids,
+            "--job": self.job,
+            "--queue": self.queue,
+            "--since": self.since,
+            "--before": self.before,
+        }
+        return [name for name, value in values.items() if value]
 
 
 def selecting(command: F) -> F:

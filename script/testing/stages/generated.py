@@ -17,6 +17,7 @@ def generated(site: Site) -> Outcome:
             *(ROOT / "script/generate", "sql-api", site.server.url(site.deployed), "--check"),
             environment=site.server.environment(site.deployed),
         )
-    with outcome.check("docs/settings.md"):
-        run(sys.executable, ROOT / "script/generate", "settings", "--check")
+    for page in ("settings", "cli"):
+        with outcome.check(f"docs/{page}.md"):
+            run(sys.executable, ROOT / "script/generate", page, "--check")
     return outcome
