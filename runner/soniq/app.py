@@ -29,6 +29,7 @@ from soniq.schedule import Schedule, make_schedule
 
 if TYPE_CHECKING:  # a producer has no use for it
     from soniq.metering import MetricsSink
+    from soniq.settings import Settings
 
 log = logging.getLogger("soniq")
 
@@ -49,9 +50,9 @@ class Soniq:
     metrics_sink: what a runner tells of every attempt, as soniq.metrics.PrometheusMetricsSink().
     unknown_jobs: what becomes of enqueueing a job name that neither this app nor, in soniq.job_types, any runner has
         ever registered, such as one that is misspelt: "allow" it, "warn" in the log, or "refuse" it with
-        BadDeclaration. "allow" by default, since a producer may be deployed before the runner whose job it is, costs no
-        query, and needs no right but to enqueue; the others ask the database once for each name, and need
-        `grant select on soniq.job_types`.
+        BadDeclaration. SONIQ_UNKNOWN_JOBS by default, and without that "allow", since a producer may be deployed before
+        the runner whose job it is, costs no query, and needs no right but to enqueue; the others ask the database once
+        for each name, and need `grant select on soniq.job_types`.
     """
 
     def __init__(
@@ -60,15 +61,16 @@ class Soniq:
         *,
         pool_max_size: int | None = None,
         metrics_sink: "MetricsSink | None" = None,
-        unknown_jobs: UnknownJobs = "allow",
+        unknown_jobs: UnknownJobs | None = None,
     ) -> None:
-        if unknown_jobs not in get_args(UnknownJobs):
+        if unknown_jobs not in (None, *get_args(UnknownJobs)):
             raise BadDeclaration(
                 f"unknown_jobs is {unknown_jobs!r}: give 'allow', 'warn' or 'refuse'"
             )
         self.handlers: dict[str, Handler] = {}
         self.metrics_sink = metrics_sink
-        self._unknown_jobs = unknown_jobs
+        self._unknown_jobs_in_code = unknown_jobs
+        self._unknown_jobs_in_settings: str | None = None
         self._known_jobs: set[str] = set()
         self._middleware: list[Middleware] = []
         self._senders: list[Callable[[], Mapping[str, Any]]] = []
@@ -418,7 +420,17 @@ class Soniq:
 
     def _is_known(self, name: str) -> bool:
         """Whether there is nothing to ask about a job name."""
-        return self._unknown_jobs == "allow" or name in self.handlers or name in self._known_jobs
+        return name in self.handlers or name in self._known_jobs or self._unknown_jobs == "allow"
+
+    @property
+    def _unknown_jobs(self) -> str:
+        """What becomes of unknown names. Raises BadSettings if the environment says something else."""
+        if chosen := self._unknown_jobs_in_code or self._unknown_jobs_in_settings:
+            return chosen
+        given = os.environ.get("SONIQ_UNKNOWN_JOBS") or "allow"
+        if given.strip().lower() not in get_args(UnknownJobs):
+            raise BadSettings(f"SONIQ_UNKNOWN_JOBS is {given!r}: give allow, warn or refuse")
+        return given.strip().lower()
 
     def _judge(self, name: str, may_read: bool, known: bool) -> None:
         """Warns of a job name that nobody has registered, or raises BadDeclaration."""
@@ -429,7 +441,7 @@ class Soniq:
             f"no runner has ever registered the job {name!r}: check its spelling, or start the runner that has it"
             if may_read
             else f"whether any runner knows the job {name!r} cannot be told: grant select on soniq.job_types to"
-            " this user, or do without Soniq(unknown_jobs=...)"
+            " this user, or do without Soniq(unknown_jobs=...) and SONIQ_UNKNOWN_JOBS"
         )
         if self._unknown_jobs == "refuse":
             raise BadDeclaration(problem)
@@ -476,10 +488,12 @@ class Soniq:
         async with self._pool.acquire() as connection:
             yield connection
 
-    def size_pool(self, least: int, most: int) -> None:
-        """What a runner's settings say of the app's own connections; a size given in code stays."""
+    def take_settings(self, settings: "Settings") -> None:
+        """What a runner's settings say of the app; what is given in code stays."""
         if not self.pool_is_sized_in_code:
-            self._pool_sizes = (least, most)
+            self._pool_sizes = (settings.pool_min_size, settings.pool_max_size)
+        self._unknown_jobs_in_settings = settings.unknown_jobs
+        self._database_url = self._database_url or settings.database_url
 
     def _forget_closed_loop(self) -> None:
         """Lets go of a pool whose loop has ended, as after asyncio.run(): it can be neither used nor closed."""

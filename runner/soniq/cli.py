@@ -1,5 +1,7 @@
 """The command `soniq`, put together from soniq.commands."""
 
+import os
+
 import click
 
 import soniq
@@ -15,12 +17,20 @@ from soniq.commands.setup import setup
 from soniq.commands.status import inspect, status
 from soniq.commands.worker import main as worker
 from soniq.commands.worker import scheduler
+from soniq.settings import unknown_names
+
+# In the log, or among their findings; what `completion` says is for a shell.
+TELL_OF_UNKNOWN_NAMES_THEMSELVES = ("worker", "scheduler", "config", "doctor", "completion")
 
 
 @click.group(epilog=EXIT_CODES)
 @click.version_option(soniq.__version__, prog_name="soniq")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Background jobs that live in PostgreSQL. SONIQ_DATABASE_URL says where."""
+    if context.invoked_subcommand not in TELL_OF_UNKNOWN_NAMES_THEMSELVES:
+        for line in unknown_names(os.environ):
+            click.echo(f"soniq: {line}", err=True)
 
 
 for command in (

@@ -9,19 +9,39 @@ import logging
 import random
 import re
 import socket
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import asyncpg
 
 import soniq
-from soniq.errors import DatabaseUnreachable, SchemaMismatch, SchemaMissing
+from soniq.errors import DatabaseUnreachable, SchemaMismatch, SchemaMissing, SoniqError
 
 log = logging.getLogger("soniq")
 
 # Seconds. A server that has vanished answers nothing, not even that it is gone.
 CONNECT_WITHIN = 10.0  # for each server that the address names
+FIRST_PAUSE = 0.5  # at the most, before a connection is made again
 ANSWER_WITHIN = 45.0  # for a runner's statement; one that takes longer is cancelled and tried again
+
+# How long, and in how many other databases, a schema that is missing is looked for.
+LOOK_ELSEWHERE_WITHIN = 5.0
+MOST_ELSEWHERE = 50
+MOST_NAMED = 3
+
+VERSION = "select soniq.version()"
+HAS_SCHEMA = "select pg_catalog.to_regprocedure('soniq.version()') is not null"
+OTHER_DATABASES = """
+    select datname
+    from pg_catalog.pg_database
+    where datallowconn
+      and not datistemplate
+      and datname <> pg_catalog.current_database()
+      and pg_catalog.has_database_privilege(datname, 'connect')
+    order by datname <> 'postgres', oid desc
+    limit $1
+"""
 
 # The kernel notices a vanished peer itself, within half a minute, whether it owes an answer (idle, interval, count) or
 # the receipt of a question (user timeout, in milliseconds). Not every system has each option.
@@ -190,8 +210,14 @@ async def connect_at_start(url: str, role: str, *, lasting: bool = False) -> asy
         ) from error
 
 
-async def connect_patiently(url: str, role: str) -> asyncpg.Connection:
-    """A lasting connection, however long it takes; waits grow to ten seconds and differ between runners."""
+async def connect_patiently(url: str, role: str, *, again: bool = False) -> asyncpg.Connection:
+    """A lasting connection, however long it takes; waits grow to ten seconds and differ between runners.
+
+    again: one was lost. Then there is a wait before the first try, too: a server that restarts loses all runners in the
+    same moment.
+    """
+    if again:
+        await asyncio.sleep(random.uniform(0, FIRST_PAUSE))
     pause = 0.1
     while True:
         try:
@@ -207,7 +233,7 @@ async def connect_patiently(url: str, role: str) -> asyncpg.Connection:
 async def check_schema(connection: asyncpg.Connection, url: str) -> None:
     """Raises SchemaMissing or SchemaMismatch unless the schema is of this package's major.minor."""
     try:
-        found = str(await connection.fetchval("select soniq.version()"))
+        found = str(await connection.fetchval(VERSION))
     except (
         asyncpg.InvalidSchemaNameError,
         asyncpg.UndefinedFunctionError,
@@ -215,21 +241,73 @@ async def check_schema(connection: asyncpg.Connection, url: str) -> None:
     ) as error:
         raise SchemaMissing(
             f"Soniq's schema cannot be used in {await _whereabouts(connection)}: {describe(error)};"
-            f" run: sqitch deploy db:{masked(url)} (or grant this user its use)."
-            " If it was deployed, then perhaps to another database: this one's address is"
-            f" {masked(url)}, and psql with the other's, -c '\\dn soniq', shows whether it is there"
+            f" {await _remedy_where_missing(connection, url, error)}"
         ) from error
     ours = soniq.__version__
     if _series(found) < _series(ours):
         raise SchemaMismatch(
             f"the schema in {masked(url)} is of version {found}, too old for this runner ({ours});"
-            f" run: sqitch deploy db:{masked(url)}"
+            f" run: soniq setup, with SONIQ_DATABASE_URL={masked(url)}"
         )
     if _series(found) > _series(ours):
         raise SchemaMismatch(
             f"the schema in {masked(url)} is of version {found}, too new for this runner ({ours});"
             " run: pip install --upgrade soniq"
         )
+
+
+async def _remedy_where_missing(
+    connection: asyncpg.Connection, url: str, error: asyncpg.PostgresError
+) -> str:
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return f"as its owner, grant this user its use, or give another user than that of {masked(url)}"
+    others = await _databases_with_schema(connection, url)
+    if not others:
+        return (
+            f"run: soniq setup, with SONIQ_DATABASE_URL={masked(url)}. If it was set up already, then in"
+            " another database, which this server does not have or does not show to this user"
+        )
+    return (
+        f"SONIQ_DATABASE_URL is {masked(url)}, and this server has the schema in"
+        f" {', '.join(map(masked, others))}: set SONIQ_DATABASE_URL to that, or run soniq setup with the"
+        " address as it is"
+    )
+
+
+async def _databases_with_schema(connection: asyncpg.Connection, url: str) -> list[str]:
+    """The addresses of other databases of this server that have Soniq's schema; some that can be seen in time."""
+    found: list[str] = []
+    # Only a help to whoever reads the message, so nothing that goes wrong here matters.
+    with suppress(*CANNOT_CONNECT, SoniqError, ValueError):
+        async with asyncio.timeout(LOOK_ELSEWHERE_WITHIN):
+            for (name,) in await connection.fetch(OTHER_DATABASES, MOST_ELSEWHERE):
+                with suppress(*CANNOT_CONNECT, SoniqError, ValueError):
+                    if await _has_schema(other := _with_database(url, name)):
+                        found.append(other)
+                if len(found) == MOST_NAMED:
+                    break
+    return found
+
+
+async def _has_schema(url: str) -> bool:
+    connection = await connect(url, "looking for the schema")
+    try:
+        return bool(await connection.fetchval(HAS_SCHEMA))
+    finally:
+        connection.terminate()
+
+
+def _with_database(url: str, name: str) -> str:
+    """The same address with another database."""
+    parts = urlsplit(url)
+    query = [
+        (key, value)
+        for key, value in parse_qsl(parts.query, keep_blank_values=True)
+        if key not in ("database", "dbname")
+    ]
+    # Not parts.geturl(): without a host it would take the slashes away.
+    options = f"?{urlencode(query, quote_via=quote, safe='/')}" if query else ""
+    return f"{parts.scheme}://{parts.netloc}/{quote(name, safe='')}{options}"
 
 
 async def _whereabouts(connection: asyncpg.Connection) -> str:

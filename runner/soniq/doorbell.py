@@ -53,8 +53,10 @@ class Doorbell:
 
     async def listen(self) -> None:
         """Keeps a listening connection until cancelled."""
+        again = False
         while True:
-            connection = await connect_patiently(self._url, "listen")
+            connection = await connect_patiently(self._url, "listen", again=again)
+            again = True
             pause = 0.0
             try:
                 await self._listen_on(connection)

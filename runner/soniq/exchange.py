@@ -22,6 +22,9 @@ log = logging.getLogger("soniq")
 
 # A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom.
 FIRST_LOOK_AGAIN = 0.01
+# A claim that skips jobs reads over all of them, and may be slow where they are many; one that found nothing is not
+# made again before so many times as long has passed.
+REST_AFTER_SKIPPING = 10
 UNKNOWN_RUNNER = "SQ011"
 
 # Claims may be committed asynchronously: one lost in a crash is only made again.
@@ -65,6 +68,8 @@ class Exchange:
         self._must_resume = False
         self._outcomes: list[Outcome] = []
         self._in_doubt = False
+        self._skip_again_at = 0.0
+        self._must_skip_later = False
         self._news = asyncio.Event()
         self._rung = False
         self._stopping = False
@@ -131,7 +136,7 @@ class Exchange:
                 )
                 self._in_doubt = self._must_resume = True
                 await close(connection)
-                connection = await connect_patiently(self._url, "exchange")
+                connection = await connect_patiently(self._url, "exchange", again=True)
                 log.info("connected again; %s outcomes to report", self.unreported)
             except asyncpg.PostgresError as error:
                 if error.sqlstate == UNKNOWN_RUNNER:
@@ -178,7 +183,8 @@ class Exchange:
                 due = await doorbell.start_waiting()
                 due_at = float("inf") if due is None else loop.time() + due
             elif room:
-                await self._wait(min(look_again, due_at - loop.time()))
+                skip_at = self._skip_again_at if self._must_skip_later else float("inf")
+                await self._wait(min(look_again, due_at - loop.time(), skip_at - loop.time()))
                 look_again = min(look_again * 2, self._poll_interval)
                 self._rung = self._rung or loop.time() >= due_at
             else:
@@ -213,13 +219,28 @@ class Exchange:
         if any_kind:
             rows = await connection.fetch(CLAIM, self.runner_id, self._queues, any_kind, None)
         if len(rows) == any_kind < room:
-            rows += await connection.fetch(
-                CLAIM, self.runner_id, self._queues, room - any_kind, execution.sync_names
-            )
+            rows += await self._claim_async(connection, execution, room - any_kind)
         return [
             Job(job_id, name, json.loads(args), json.loads(headers or "{}"), *rest)
             for job_id, name, args, headers, *rest in rows
         ]
+
+    async def _claim_async(
+        self, connection: asyncpg.Connection, execution: Execution, room: int
+    ) -> list[asyncpg.Record]:
+        """What there is for handlers that are async, beyond the others that wait."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._must_skip_later = started < self._skip_again_at
+        if self._must_skip_later:
+            return []
+        rows: list[asyncpg.Record] = await connection.fetch(
+            CLAIM, self.runner_id, self._queues, room, execution.sync_names
+        )
+        if not rows:
+            took = loop.time() - started
+            self._skip_again_at = started + (1 + REST_AFTER_SKIPPING) * took
+        return rows
 
     async def _report(self, connection: asyncpg.Connection) -> int:
         """Reports what has ended and answers how many that were; what cannot be told now is kept."""

@@ -37,14 +37,28 @@ THREADS_BUSY_FOR = 1.0  # seconds that no thread may become free before this is 
 MOST_NAMED = 10  # jobs in one line of the log
 
 
+@dataclass(frozen=True, slots=True)
+class SyncRoom:
+    """How it stands with what handlers that are not async need.
+
+    jobs_wait: for THREADS_BUSY_FOR there has been neither a thread nor a slot for one more.
+    """
+
+    threads: int
+    threads_busy: int
+    jobs_wait: bool
+
+
 @dataclass(slots=True, eq=False)
 class Running:
     """A job that is held, at work once it has a task. `ended_by_us` is set before the runner itself ends it.
 
+    is_sync: its handler is not async; it may end, by its timeout, before its thread is given back.
     since: when that began, first the holding, then the work.
     """
 
     job: Job
+    is_sync: bool
     holds_thread: bool
     since: float
     task: "asyncio.Task[None] | None" = None
@@ -76,7 +90,8 @@ class Pace:
 class Execution:
     """The jobs that are held by this process.
 
-    concurrency: how many jobs run at once, of both kinds.
+    concurrency: how many jobs run at once, of both kinds. Where there are both, one slot is for async ones alone:
+        slow handlers on threads may not keep them from running.
     thread_count: how many of them on threads.
     on_outcome: called in the event loop with each outcome.
     meter: told of each attempt.
@@ -106,11 +121,14 @@ class Execution:
         self._tasks: set[asyncio.Task[None]] = set()
         # What is at work on threads, since when; also what has timed out and does not know it.
         self._on_threads: dict[Future[Any], tuple[Job, float]] = {}
-        self._told_of_threads = False
+        self._sync_held = 0
+        self._sync_jobs_wait = False
         self._watchdog: Watchdog | None = None
         self._contain_no_more: Callable[[], None] = lambda: None
         self._pid = os.getpid()
         self.sync_names = [name for name, handler in handlers.items() if not handler.is_async]
+        mixed = 0 < len(self.sync_names) < len(handlers)
+        self._sync_slots = concurrency - 1 if mixed and concurrency > 1 else concurrency
 
     @property
     def leases(self) -> list[tuple[int, int]]:
@@ -126,10 +144,18 @@ class Execution:
 
     @property
     def room_for_sync(self) -> int:
-        """How many of them may have a `def` handler: no more than there are free threads."""
+        """How many of them may have a `def` handler: no more than there are free threads, and slots for these."""
         if not self.sync_names:
             return self.room
-        return min(self.room, self._thread_count - self._busy_threads)
+        room = min(self.room, self._thread_count - self._busy_threads)
+        if self._sync_slots < self._concurrency:
+            room = min(room, self._sync_slots - self._sync_held)
+        return room
+
+    @property
+    def sync_room(self) -> SyncRoom:
+        """How it stands with the threads; may be read from any thread."""
+        return SyncRoom(self._thread_count, len(self._on_threads), self._sync_jobs_wait)
 
     def start(self, tasks: asyncio.TaskGroup, jobs: Iterable[Job]) -> None:
         """Starts the handlers of claimed jobs, each as soon as a slot is free."""
@@ -138,9 +164,11 @@ class Execution:
         now = time.monotonic()
         for job in jobs:
             handler = self._handlers.get(job.name)
-            running = Running(job, handler is not None and not handler.is_async, since=now)
+            is_sync = handler is not None and not handler.is_async
+            running = Running(job, is_sync, holds_thread=is_sync, since=now)
             # Counted already now, since the next claim may come before the handler is on its thread.
-            self._busy_threads += running.holds_thread
+            self._busy_threads += is_sync
+            self._sync_held += is_sync
             self._held[job.id, job.attempt] = running
             self._waiting.append(running)
         self._start_waiting(tasks)
@@ -164,28 +192,40 @@ class Execution:
         return f"something else, perhaps a task of {_enumeration(names, 'or')},"
 
     def _look_at_threads(self) -> None:
-        """On the watchdog's thread: tells, once until a thread is free, that jobs wait for threads."""
+        """On the watchdog's thread: tells, once until there is room again, that jobs wait for threads or slots."""
         busy = list(self._on_threads.values())
-        if len(busy) < self._thread_count:
-            self._told_of_threads = False
-            return
+        # What has timed out keeps its thread, and not its slot.
+        in_slots = [(job, since) for job, since in busy if (job.id, job.attempt) in self._held]
+        if len(busy) >= self._thread_count:
+            self._tell_of_waiting(
+                busy,
+                f"SONIQ_SYNC_HANDLER_POOL_SIZE is {self._thread_count}: raise it,",
+                # Where no slot is free either, async jobs wait as well, and more threads would help nobody.
+                in_vain=self._at_work >= self._concurrency,
+            )
+        elif len(in_slots) >= self._sync_slots < self._concurrency:
+            self._tell_of_waiting(
+                in_slots,
+                f"SONIQ_CONCURRENCY is {self._concurrency}, of which one is kept for async jobs: raise it,",
+            )
+        else:
+            self._sync_jobs_wait = False
+
+    def _tell_of_waiting(
+        self, busy: list[tuple[Job, float]], remedy: str, *, in_vain: bool = False
+    ) -> None:
         now = time.monotonic()
         youngest = min(now - since for _, since in busy)
-        # Where no slot is free either, async jobs wait as well, and more threads would help nobody.
-        if (
-            self._told_of_threads
-            or youngest < THREADS_BUSY_FOR
-            or self._at_work >= self._concurrency
-        ):
+        if self._sync_jobs_wait or youngest < THREADS_BUSY_FOR or in_vain:
             return
-        self._told_of_threads = True
+        self._sync_jobs_wait = True
         log.warning(
             "jobs with plain def handlers wait: no thread has become free for %.1f s. All %s are busy: %s."
-            " Async jobs go on. SONIQ_SYNC_HANDLER_POOL_SIZE is %s: raise it, or make slow handlers quicker or async",
+            " Async jobs go on. %s or make slow handlers quicker or async",
             youngest,
-            self._thread_count,
+            len(busy),
             _enumeration([f"{_name(job)}, for {now - since:.1f} s" for job, since in busy], "and"),
-            self._thread_count,
+            remedy,
         )
 
     def _start_waiting(self, tasks: asyncio.TaskGroup) -> None:
@@ -193,7 +233,7 @@ class Execution:
             running = self._waiting.popleft()
             self._last_start = time.monotonic()
             if running.ended_by_us:
-                self._give_back_thread(running)
+                self._let_go(running)
                 continue
             self._at_work += 1
             if self._meter:
@@ -207,12 +247,13 @@ class Execution:
         self, tasks: asyncio.TaskGroup, running: Running, task: "asyncio.Task[None]"
     ) -> None:
         self._tasks.discard(task)
-        self._give_back_thread(running)
+        self._let_go(running)
         self._at_work -= 1
         self._pace.count()
         self._start_waiting(tasks)
 
-    def _give_back_thread(self, running: Running) -> None:
+    def _let_go(self, running: Running) -> None:
+        self._sync_held -= running.is_sync
         self._busy_threads -= running.holds_thread
         running.holds_thread = False
 
@@ -230,7 +271,7 @@ class Execution:
         """Hands back the jobs that have not started."""
         while self._waiting:
             running = self._waiting.popleft()
-            self._give_back_thread(running)
+            self._let_go(running)
             if not running.ended_by_us:
                 running.ended_by_us = True
                 del self._held[running.job.id, running.job.attempt]

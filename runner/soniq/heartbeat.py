@@ -64,8 +64,10 @@ class Heartbeat(threading.Thread):
         self.join(timeout=5)
 
     async def _live(self) -> None:
+        again = False
         while True:
-            connection = await connect_patiently(self._url, "heartbeat")
+            connection = await connect_patiently(self._url, "heartbeat", again=again)
+            again = True
             try:
                 await self._beat_and_tick(connection)
             except CONNECTION_LOST as error:

@@ -10,14 +10,16 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 
 from soniq.errors import BadSettings
+from soniq.execution import SyncRoom
 from soniq.metering import MetricsSink
-from soniq.metrics import DatabaseMetrics, PrometheusMetricsSink
+from soniq.metrics import DatabaseMetrics, PrometheusMetricsSink, gauge
 
 log = logging.getLogger("soniq")
 
@@ -87,6 +89,30 @@ def _pass_back(asker: asyncio.AbstractEventLoop, answer: "asyncio.Future[None]")
         asker.call_soon_threadsafe(answer.set_result, None)
 
 
+class SyncMetrics:
+    """How it stands with the threads of a runner, for a registry."""
+
+    def __init__(self, look: Callable[[], SyncRoom]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterator[Metric]:
+        """As it is now."""
+        room = self._look()
+        yield gauge(
+            "soniq_sync_threads", "Threads for handlers that are not async.", float(room.threads)
+        )
+        yield gauge(
+            "soniq_sync_threads_busy",
+            "Those at work, also for jobs that have timed out.",
+            float(room.threads_busy),
+        )
+        yield gauge(
+            "soniq_sync_jobs_waiting",
+            "1 while no thread or slot becomes free for handlers that are not async, as the log says.",
+            float(room.jobs_wait),
+        )
+
+
 class MetricsServer(threading.Thread):
     """Answers HTTP requests, from start_watching() until stop().
 
@@ -102,17 +128,24 @@ class MetricsServer(threading.Thread):
         self.sink = _sink_to_serve(sinks)
         self._listener = bind(port)
         self._database = DatabaseMetrics(url)
-        self._from_database = CollectorRegistry()
-        self._from_database.register(self._database)
+        self._collected = CollectorRegistry()
+        self._collected.register(self._database)
         self._pulse: Pulse | None = None
         self._not_ready: Callable[[], str | None] = lambda: None
         self._loop = asyncio.new_event_loop()
         self._main: asyncio.Task[None] | None = None
 
     def start_watching(
-        self, loop: asyncio.AbstractEventLoop, not_ready: Callable[[], str | None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        not_ready: Callable[[], str | None],
+        sync_room: Callable[[], SyncRoom],
     ) -> None:
-        """Begins to answer. not_ready: called on this thread; why the runner takes no jobs, None if it does."""
+        """Begins to answer. Both are called on this thread.
+
+        not_ready: why the runner takes no jobs, None if it does. sync_room: how it stands with its threads.
+        """
+        self._collected.register(SyncMetrics(sync_room))
         self._pulse = Pulse(loop)
         self._not_ready = not_ready
         self.start()
@@ -181,7 +214,7 @@ class MetricsServer(threading.Thread):
             case "/metrics":
                 await self._database.refresh()
                 exposition = generate_latest(self.sink.registry)
-                return 200, METRICS, exposition + generate_latest(self._from_database)
+                return 200, METRICS, exposition + generate_latest(self._collected)
             case "/healthz":
                 stuck_for = await self._pulse.stuck_for() if self._pulse else 0.0
                 problem = (

@@ -184,12 +184,12 @@ class DatabaseMetrics:
     def collect(self) -> Iterator[Metric]:
         """The last answer, and how it came about."""
         yield from self._families
-        yield _gauge(
+        yield gauge(
             "soniq_database_metrics_up",
             "1 if soniq.metrics() could be asked; 0 if not, and then what it tells is missing.",
             0.0 if self._failed else 1.0,
         )
-        yield _gauge(
+        yield gauge(
             "soniq_database_metrics_seconds", "How long asking it took, or failing to.", self._took
         )
 
@@ -206,7 +206,8 @@ def _told(error: BaseException, patience: float) -> str:
     return describe(error)
 
 
-def _gauge(name: str, meaning: str, value: float) -> Metric:
+def gauge(name: str, meaning: str, value: float) -> Metric:
+    """A gauge without labels."""
     metric = Metric(name, meaning, "gauge")
     metric.add_sample(name, {}, value)
     return metric

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from soniq.app import Soniq, two_handlers, two_schedules
-from soniq.errors import DuplicateJob, ModuleNotImportable, NoJobs
+from soniq.errors import DuplicateJob, ModuleNotImportable, NoJobs, SoniqError
 from soniq.handler import Handler
 from soniq.schedule import Schedule
 
@@ -32,19 +32,32 @@ class Code:
 def import_apps(names: Iterable[str]) -> dict[Soniq, str]:
     """The apps that these modules define or import, each with the first module that has it.
 
-    Raises ModuleNotImportable, NoJobs for a module without a job, and DuplicateJob.
+    Raises ModuleNotImportable, NoJobs for a module without a job, and DuplicateJob. Where several cannot be had, it is
+    what the first one raises, and the message tells of all.
     """
     apps: dict[Soniq, str] = {}
+    problems: list[SoniqError] = []
     for name in names:
-        found = [value for value in vars(_import(name)).values() if isinstance(value, Soniq)]
-        if not any(app.handlers for app in found):
-            raise NoJobs(
-                f"module {name!r} has no jobs: define app = Soniq() in it, or import it there,"
-                " and decorate a function with @app.job"
-            )
-        for app in found:
-            apps.setdefault(app, name)
+        try:
+            for app in _apps_of(name):
+                apps.setdefault(app, name)
+        except (ModuleNotImportable, NoJobs, DuplicateJob) as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise type(problems[0])("\n".join(map(str, problems)))
     return apps
+
+
+def _apps_of(name: str) -> list[Soniq]:
+    found = [value for value in vars(_import(name)).values() if isinstance(value, Soniq)]
+    if not any(app.handlers for app in found):
+        raise NoJobs(
+            f"module {name!r} has no jobs: define app = Soniq() in it, or import it there,"
+            " and decorate a function with @app.job"
+        )
+    return found
 
 
 def merge(apps: Mapping[Soniq, str]) -> Code:

@@ -123,7 +123,7 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
 
     heartbeat.start()
     if metrics:
-        metrics.start_watching(loop, lambda: exchange.not_ready)
+        metrics.start_watching(loop, lambda: exchange.not_ready, lambda: execution.sync_room)
     try:
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(doorbell.listen())

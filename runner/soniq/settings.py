@@ -5,8 +5,8 @@ A flag wins over the environment, that over soniq.toml in the working directory,
 
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ class Setting:
     def variable(self) -> str:
         """Its name in the environment."""
         return PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        """Its name on a command line."""
+        return "--" + self.name.replace("_", "-")
 
     @property
     def remedy(self) -> str:
@@ -59,6 +64,7 @@ class Settings:
     poll_interval: float
     tick_interval: float
     prune_schedules: bool
+    unknown_jobs: str
     metrics_port: int | None
     log_level: str
     log_format: str
@@ -75,34 +81,72 @@ class Found:
     problem: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What soniq.toml says, and the names in it that nobody reads. Where it cannot be read, `unreadable` says why."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    unknown: Sequence[str] = ()
+    unreadable: str | None = None
+
+
 def find_settings(
     environment: Mapping[str, str], flags: Mapping[str, str | None], file: Path = FILE
 ) -> list[Found]:
     """Every setting, right or wrong, for `soniq config`. Raises BadSettings for a file that cannot be read."""
-    in_file = _read_file(file)
-    return [_find(setting, environment, flags, in_file, file) for setting in SETTINGS]
+    content = _read_file(file)
+    if content.unreadable:
+        raise BadSettings(content.unreadable)
+    return [_find(setting, environment, flags, content.values, file) for setting in SETTINGS]
 
 
 def read_settings(
     environment: Mapping[str, str], flags: Mapping[str, str | None], file: Path = FILE
 ) -> Settings:
     """The settings of a runner. Raises BadSettings, whose message names every one that is missing or wrong."""
-    found = find_settings(environment, flags, file)
-    problems = [each.problem for each in found if each.problem]
-    settings = Settings(**{each.setting.name: each.value for each in found})
-    if not problems:
-        problems = list(_contradictions(settings))
-    if problems:
-        raise BadSettings("\n".join(problems))
-    return settings
+    values = _read(SETTINGS, environment, flags, file)
+    return Settings(**values)
+
+
+def read_some(
+    names: Collection[str],
+    environment: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    file: Path = FILE,
+) -> dict[str, Any]:
+    """Some settings by name, for commands that need no more. Raises BadSettings for all that are missing or wrong."""
+    wanted = [setting for setting in SETTINGS if setting.name in names]
+    return _read(wanted, environment, flags, file)
 
 
 def read_one(name: str, environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Any:
     """One setting, for commands that need no more. Raises BadSettings if it is missing or wrong."""
-    [found] = [each for each in find_settings(environment, flags) if each.setting.name == name]
-    if found.problem:
-        raise BadSettings(found.problem)
-    return found.value
+    return read_some((name,), environment, flags)[name]
+
+
+def _read(
+    wanted: Sequence[Setting],
+    environment: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    file: Path,
+) -> dict[str, Any]:
+    content = _read_file(file)
+    found = [_find(setting, environment, flags, content.values, file) for setting in wanted]
+    problems = [content.unreadable] if content.unreadable else [*content.unknown]
+    problems += [
+        each.problem
+        for each in found
+        # What is missing may be in the file that cannot be read.
+        if each.problem and not (each.text is None and content.unreadable)
+    ]
+    values = {each.setting.name: each.value for each in found if not each.problem}
+    problems += _contradictions(values)
+    if problems:
+        # Not before: where the apps size their pools themselves, nothing is wrong with it.
+        if pool := _pool_problem(values):
+            problems.append(f"{pool}, or give each app its own Soniq(pool_max_size=...)")
+        raise BadSettings("\n".join(problems))
+    return values
 
 
 def unknown_names(environment: Mapping[str, str]) -> list[str]:
@@ -120,22 +164,27 @@ def _nearest(name: str, known: set[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _read_file(file: Path) -> dict[str, str]:
+def unknown_in_file(file: Path = FILE) -> list[str]:
+    """A line for each name in the file that nobody reads, as unknown_names() has it."""
+    return [*_read_file(file).unknown]
+
+
+def _read_file(file: Path) -> _Content:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return _Content()
     except (OSError, ValueError) as error:
-        raise BadSettings(f"{file} cannot be read: {error}") from error
+        return _Content(unreadable=f"{file} cannot be read: {error}; correct it, or remove it")
     known = {setting.name for setting in SETTINGS}
-    problems = [
-        f"{file}: {name} is not a setting of Soniq{_nearest(name, known)}"
-        for name in content
-        if name not in known
-    ]
-    if problems:
-        raise BadSettings("\n".join(problems))
-    return {name: _as_text(value) for name, value in content.items()}
+    return _Content(
+        {name: _as_text(value) for name, value in content.items() if name in known},
+        [
+            f"{file}: {name} is not a setting of Soniq{_nearest(name, known)}"
+            for name in content
+            if name not in known
+        ],
+    )
 
 
 def _as_text(value: Any) -> str:
@@ -155,7 +204,7 @@ def _find(
     file: Path,
 ) -> Found:
     for source, given in (
-        (f"--{setting.name.replace('_', '-')}", flags.get(setting.name)),
+        (setting.flag, flags.get(setting.name)),
         (setting.variable, environment.get(setting.variable)),
         (str(file), in_file.get(setting.name)),
         ("default", setting.default),
@@ -166,37 +215,58 @@ def _find(
                 return Found(setting, text, source, setting.parse(text), None)
             except (ValueError, KeyError):
                 shown = "***" if setting.secret and "://" not in text else repr(masked(text))
-                problem = f"{setting.variable} is {shown}: {setting.remedy}"
+                name = setting.variable
+                if source != name:
+                    name = f"{name} (from {source})"
+                problem = f"{name} is {shown}: {setting.remedy}"
                 return Found(setting, text, source, None, problem)
     return Found(setting, None, "default", None, f"{setting.variable} is not set: {setting.remedy}")
 
 
-def _contradictions(settings: Settings) -> list[str]:
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    """What goes ill together of the values that are right in themselves."""
     problems = []
-    if settings.heartbeat_timeout <= settings.heartbeat_interval:
+    interval, timeout = values.get("heartbeat_interval"), values.get("heartbeat_timeout")
+    if interval is not None and timeout is not None and timeout <= interval:
         problems.append(
-            f"SONIQ_HEARTBEAT_TIMEOUT is {settings.heartbeat_timeout:g}:"
-            f" give more than SONIQ_HEARTBEAT_INTERVAL, which is {settings.heartbeat_interval:g}"
+            f"SONIQ_HEARTBEAT_TIMEOUT is {timeout:g}:"
+            f" give more than SONIQ_HEARTBEAT_INTERVAL, which is {interval:g}"
         )
-    if settings.pool_min_size > settings.pool_max_size:
+    least, most = values.get("pool_min_size"), values.get("pool_max_size")
+    if least is not None and most is not None and least > most:
         problems.append(
-            f"SONIQ_POOL_MIN_SIZE is {settings.pool_min_size}:"
-            f" give no more than SONIQ_POOL_MAX_SIZE, which is {settings.pool_max_size}"
+            f"SONIQ_POOL_MIN_SIZE is {least}: give no more than SONIQ_POOL_MAX_SIZE, which is {most}"
         )
     return problems
 
 
 def check_pool(settings: Settings) -> None:
     """Raises BadSettings where handlers could wait for connections that other handlers hold."""
-    wanted = settings.concurrency + settings.pool_headroom
-    if 0 < settings.pool_max_size < wanted:
-        raise BadSettings(
-            f"Connection pool too small: SONIQ_POOL_MAX_SIZE is {settings.pool_max_size}, and"
-            f" SONIQ_CONCURRENCY + SONIQ_POOL_HEADROOM is {settings.concurrency} +"
-            f" {settings.pool_headroom} = {wanted}: set SONIQ_POOL_MAX_SIZE={wanted}, or lower"
-            f" SONIQ_CONCURRENCY to {max(settings.pool_max_size - settings.pool_headroom, 1)}, or set"
-            " SONIQ_POOL_MAX_SIZE=0 if no handler asks for app.connection()"
-        )
+    if problem := _pool_problem(
+        {
+            "concurrency": settings.concurrency,
+            "pool_headroom": settings.pool_headroom,
+            "pool_max_size": settings.pool_max_size,
+        }
+    ):
+        raise BadSettings(problem)
+
+
+def _pool_problem(values: Mapping[str, Any]) -> str | None:
+    names = ("concurrency", "pool_headroom", "pool_max_size")
+    if not all(name in values for name in names):
+        return None
+    concurrency, headroom, size = (values[name] for name in names)
+    wanted = concurrency + headroom
+    if not 0 < size < wanted:
+        return None
+    return (
+        f"Connection pool too small: SONIQ_POOL_MAX_SIZE is {size}, and"
+        f" SONIQ_CONCURRENCY + SONIQ_POOL_HEADROOM is {concurrency} +"
+        f" {headroom} = {wanted}: set SONIQ_POOL_MAX_SIZE={wanted}, or lower"
+        f" SONIQ_CONCURRENCY to {max(size - headroom, 1)}, or set"
+        " SONIQ_POOL_MAX_SIZE=0 if no handler asks for app.connection()"
+    )
 
 
 # The docstrings below are the remedies that messages give.
@@ -281,6 +351,13 @@ def _yes_or_no(text: str) -> bool:
     ]
 
 
+def _unknown_jobs(text: str) -> str:
+    """give allow, warn or refuse"""
+    if text.lower() not in ("allow", "warn", "refuse"):
+        raise ValueError
+    return text.lower()
+
+
 def _log_level(text: str) -> str:
     """give DEBUG, INFO, WARNING or ERROR"""
     if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
@@ -318,7 +395,8 @@ SETTINGS = (
         "sync_handler_pool_size",
         "8",
         _count,
-        "Threads for handlers that are not async; only they wait.",
+        "Threads for handlers that are not async; only they wait. Where the modules have both kinds, one of"
+        " the SONIQ_CONCURRENCY slots is for async jobs alone.",
     ),
     Setting(
         "job_timeout",
@@ -370,6 +448,13 @@ SETTINGS = (
         "false",
         _yes_or_no,
         "true removes periodic jobs that the modules have no longer; false reports them.",
+    ),
+    Setting(
+        "unknown_jobs",
+        "allow",
+        _unknown_jobs,
+        "What becomes of enqueueing, from Python, a job name that no runner has ever registered: allow, warn"
+        " or refuse. Producers outside of a runner read it from the environment; Soniq(unknown_jobs=...) wins.",
     ),
     Setting(
         "metrics_port",

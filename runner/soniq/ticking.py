@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Mapping
 
 import asyncpg
 
@@ -16,10 +17,21 @@ from soniq.database import (
 )
 
 log = logging.getLogger("soniq")
+TICK = "select * from soniq.tick()"
 
 
-async def tick_until_told(url: str, interval: float, *, once: bool) -> None:
-    """Ticks until SIGTERM or SIGINT, or once. What was done is logged, or for once printed.
+async def tick_once(url: str) -> dict[str, int]:
+    """Ticks, and answers with how much of what was done. Raises what check_schema() raises."""
+    connection = await connect_at_start(url, "scheduler", lasting=True)
+    try:
+        await check_schema(connection, url)
+        return dict(await connection.fetchrow(TICK))
+    finally:
+        await close(connection)
+
+
+async def tick_until_told(url: str, interval: float) -> None:
+    """Ticks until SIGTERM or SIGINT. What was done is logged.
 
     Raises what check_schema() raises; later troubles are logged and survived.
     """
@@ -31,11 +43,6 @@ async def tick_until_told(url: str, interval: float, *, once: bool) -> None:
     connection = await connect_at_start(url, "scheduler", lasting=True)
     try:
         await check_schema(connection, url)
-        if once:
-            print(
-                _told(await connection.fetchrow("select * from soniq.tick()")) or "nothing was due"
-            )
-            return
         log.info("ticking every %g s", interval)
         while not stop.is_set():
             connection = await _tick(connection, url)
@@ -52,18 +59,19 @@ async def tick_until_told(url: str, interval: float, *, once: bool) -> None:
 async def _tick(connection: asyncpg.Connection, url: str) -> asyncpg.Connection:
     """One tick; answers with the connection for the next."""
     try:
-        if done := _told(await connection.fetchrow("select * from soniq.tick()")):
+        if done := in_words(dict(await connection.fetchrow(TICK))):
             log.info("%s", done)
     except CONNECTION_LOST as error:
         log.warning("the connection was lost: %s", describe(error))
         await close(connection)
-        return await connect_patiently(url, "scheduler")
+        return await connect_patiently(url, "scheduler", again=True)
     except asyncpg.PostgresError as error:
         log.error("a tick failed: %s", describe(error))
     return connection
 
 
-def _told(done: asyncpg.Record) -> str:
+def in_words(done: Mapping[str, int]) -> str:
+    """What a tick has done; nothing, if nothing was due."""
     return ", ".join(
         f"{number} {what.replace('_', ' ')}" for what, number in done.items() if number
     )

@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import StartRunner, WriteJobs, rows
+from testing.server import Server
 
 GOOD = """
     from soniq import Soniq
@@ -113,11 +114,40 @@ def test_no_part_of_a_password_is_ever_shown(
 
 
 def test_a_schema_that_is_not_deployed(
-    empty_database: str, write_jobs: WriteJobs, start_runner: StartRunner
+    own_server: Server, write_jobs: WriteJobs, start_runner: StartRunner
 ) -> None:
     write_jobs(GOOD)
-    said = refusal(start_runner, empty_database, 15)
-    assert "run: sqitch deploy db:postgresql://" in said
+    rows(own_server.url(), "drop schema soniq cascade")
+    own_server.create_database("another")
+    said = refusal(start_runner, own_server.url(), 15)
+    assert f"run: soniq setup, with SONIQ_DATABASE_URL={own_server.url()}. If it was" in said
+    assert "another database, which this server does not have or does not show" in said
+
+
+def test_a_schema_that_is_in_another_database(
+    database: str, empty_database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(GOOD)
+    with_password = [url.replace("tester@", "tester:secret@") for url in (empty_database, database)]
+    said = refusal(start_runner, with_password[0], 15)
+    theirs, ours = (url.replace("tester@", "tester:***@") for url in (empty_database, database))
+    assert f"SONIQ_DATABASE_URL is {theirs}, and this server has the schema in " in said
+    assert ours in said
+    assert "set SONIQ_DATABASE_URL to that, or run soniq setup" in said
+    assert "secret" not in said
+
+
+def test_a_schema_that_this_user_may_not_use(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(GOOD)
+    rows(database, "drop role if exists may_nothing")
+    rows(database, "create role may_nothing login")
+    said = refusal(start_runner, database.replace("tester@", "may_nothing@"), 15)
+    assert "permission denied for schema soniq" in said
+    assert "as its owner, grant this user its use" in said
+    assert "soniq setup" not in said
+    rows(database, "drop role may_nothing")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +167,9 @@ def test_a_schema_of_another_version(
     rows(database, create)
     said = refusal(start_runner, database, 16)
     assert message in said
-    assert ("sqitch deploy" in said) is (version == "0.0.9")
+    assert ("run: soniq setup, with SONIQ_DATABASE_URL=postgresql://" in said) is (
+        version == "0.0.9"
+    )
 
 
 def test_an_unknown_option(database: str, write_jobs: WriteJobs, start_runner: StartRunner) -> None:

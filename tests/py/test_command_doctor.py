@@ -268,7 +268,7 @@ BAD = {
         "problem",
         "schema",
         f"is of version 0.0.1, too old for this runner ({soniq_package.__version__})",
-        "run: sqitch deploy db:",
+        "run: soniq setup, with SONIQ_DATABASE_URL=",
     ),
     "server": Bad(
         (

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from conftest import StartRunner, WriteJobs, rows
 from pgbouncer import name_of, throwaway_pgbouncer
-from soniq.database import close, connect
+from soniq.database import close, connect, connect_patiently
 from test_losing import HANDLERS
 from test_waking import SIGNS, is_done
 from testing.server import PORT, USER, Server
@@ -304,7 +305,34 @@ def test_where_the_schema_is_missing_the_error_says_where_it_looked(
     assert (
         f"in the database '{name}' at 127.0.0.1 port {cable.port}, as user '{USER}'" in runner.log
     )
-    assert f"run: sqitch deploy db:{cable.url(name)}" in runner.log
+    assert f"SONIQ_DATABASE_URL is {cable.url(name)}, and this server has " in runner.log
     runner = start_runner(empty_database)
     assert runner.exit_code() == 15
     assert f"in the database '{name}' at {server.sockets}" in runner.log
+
+
+def test_who_connects_again_does_so_at_a_moment_of_their_own() -> None:
+    asyncio.run(_connect_many())
+
+
+async def _connect_many(count: int = 30) -> None:
+    moments: list[float] = []
+    all_here = asyncio.Event()
+
+    async def accept(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        moments.append(time.monotonic())
+        if len(moments) == count:
+            all_here.set()
+        await asyncio.sleep(60)
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        url = f"postgresql://127.0.0.1:{server.sockets[0].getsockname()[1]}/x?sslmode=disable"
+        tries = [
+            asyncio.create_task(connect_patiently(url, "test", again=True)) for _ in range(count)
+        ]
+        await asyncio.wait_for(all_here.wait(), 10)
+        for each in tries:
+            each.cancel()
+        await asyncio.wait(tries)
+        server.close()
+    assert max(moments) - min(moments) > 0.2

@@ -189,6 +189,47 @@ def test_names_that_nobody_knows(database: str, caplog: pytest.LogCaptureFixture
         Soniq(unknown_jobs="maybe")  # type: ignore[arg-type]
 
 
+def test_what_becomes_of_unknown_names_may_be_a_setting(
+    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = "no runner has ever registered the job 'knwon': check its spelling"
+    own = Soniq(database)
+    own.enqueue_sync("knwon")
+    monkeypatch.setenv("SONIQ_UNKNOWN_JOBS", "refuse")
+    with pytest.raises(SoniqError, match=told):
+        own.enqueue_sync("knwon")
+    with pytest.raises(SoniqError, match=told):
+        asyncio.run(own.enqueue("knwon"))
+    Soniq(database, unknown_jobs="allow").enqueue_sync("knwon")
+    monkeypatch.setenv("SONIQ_UNKNOWN_JOBS", "Warn")
+    with caplog.at_level(logging.WARNING):
+        own.enqueue_sync("knwon")
+    assert told in caplog.text
+    with pytest.raises(SoniqError, match=told):
+        Soniq(database, unknown_jobs="refuse").enqueue_sync("knwon")
+    monkeypatch.setenv("SONIQ_UNKNOWN_JOBS", "forbid")
+    with pytest.raises(SoniqError, match="SONIQ_UNKNOWN_JOBS is 'forbid': give allow, warn or"):
+        own.enqueue_sync("knwon")
+
+
+def test_a_runners_flag_says_what_becomes_of_unknown_names(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs("""
+        from soniq import Soniq
+        app = Soniq()
+
+        @app.job(max_attempts=1)
+        async def first():
+            await app.enqueue("knwon")
+    """)
+    runner = start_runner(database, "--unknown-jobs", "refuse", unknown_jobs="allow")
+    runner.wait_for_log("jobs at once")
+    [error] = run(database, "first")["errors"]
+    assert error["message"].startswith("no runner has ever registered the job 'knwon'")
+    assert rows(database, "select from soniq.jobs") == []
+
+
 def test_who_may_only_enqueue_is_told_what_the_check_needs(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -53,6 +53,11 @@ HANDLERS = """
             await asyncio.sleep(0.01)
 
     @app.job
+    def on_a_thread(file: str):
+        while not os.path.exists(file):
+            time.sleep(0.01)
+
+    @app.job
     async def block_the_loop(file: str):
         while not os.path.exists(file):
             time.sleep(0.01)
@@ -207,6 +212,30 @@ def test_a_blocked_loop_shows_and_keeps_nobody_from_looking(
 
     file.touch()
     wait_for(lambda: get(port, "/healthz")[0] == 200)
+    assert runner.stop() == 0
+
+
+def test_it_is_counted_that_def_jobs_wait(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    file = write_jobs(HANDLERS).with_name("told")
+    port = free_port()
+    runner = start_runner(database, metrics_port=port, sync_handler_pool_size=2)
+    wait_for(lambda: is_served(port))
+
+    def threads() -> tuple[float | None, ...]:
+        text = get(port, "/metrics")[1]
+        names = ("soniq_sync_threads", "soniq_sync_threads_busy", "soniq_sync_jobs_waiting")
+        return tuple(value(text, name) for name in names)
+
+    assert threads() == (2, 0, 0)
+    arguments = json.dumps({"file": str(file)})
+    for _ in range(2):
+        rows(database, "select soniq.enqueue('on_a_thread', %s)", arguments)
+    wait_for(lambda: threads() == (2, 2, 1), what="two busy threads, which is told")
+    assert "jobs with plain def handlers wait" in runner.log
+    file.touch()
+    wait_for(lambda: threads() == (2, 0, 0))
     assert runner.stop() == 0
 
 

@@ -96,6 +96,69 @@ def test_async_jobs_go_on_while_every_thread_is_busy(
     ) == [(1,)], "and no job is claimed for which there is no thread"
 
 
+def processing(database: str, job_name: str) -> int:
+    [(count,)] = rows(
+        database,
+        "select count(*) from soniq.jobs where job_name = %s and status = 'processing'",
+        job_name,
+    )
+    return int(count)
+
+
+def test_by_default_too_slow_def_jobs_leave_a_slot_to_async_jobs(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(HANDLERS)
+    for _ in range(9):
+        enqueue(database, "block", seconds=30)
+    runner = start_runner(database)
+    wait_for(lambda: processing(database, "block") == 3)
+    for _ in range(3):
+        assert result_of(database, enqueue(database, "greet", name="Ada"))
+    assert processing(database, "block") == 3
+    told = runner.wait_for_log("jobs with plain def handlers wait: .*").group()
+    assert "All 3 are busy: " in told
+    assert "SONIQ_CONCURRENCY is 4, of which one is kept for async jobs: raise it" in told
+
+
+def test_a_thread_that_outlives_its_job_does_not_keep_a_slot(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(HANDLERS.replace("@app.job\n    def block", "@app.job(timeout=0.1)\n    def block"))
+    start_runner(database).wait_for_log("jobs at once")
+    for _ in range(5):
+        enqueue(database, "block", seconds=30)
+    timed_out = "select count(distinct id) from soniq.jobs where errors <> '[]'"
+    wait_for(lambda: rows(database, timed_out) == [(5,)], what="more timeouts than slots")
+
+
+def test_def_jobs_have_all_slots_where_there_are_no_others(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs("""
+        import time
+        from soniq import Soniq
+        app = Soniq()
+
+        @app.job
+        def block(seconds: float):
+            time.sleep(seconds)
+    """)
+    for _ in range(5):
+        enqueue(database, "block", seconds=30)
+    start_runner(database)
+    wait_for(lambda: processing(database, "block") == 4)
+
+
+def test_one_slot_is_for_both_kinds(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(HANDLERS)
+    start_runner(database, concurrency=1)
+    enqueue(database, "block", seconds=0)
+    wait_for(lambda: rows(database, "select from soniq.finished_jobs"))
+
+
 def test_no_more_jobs_than_the_concurrency_are_held(
     database: str, write_jobs: WriteJobs, start_runner: StartRunner
 ) -> None:

@@ -1,6 +1,7 @@
 """Where settings come from, which wins, and what is said of those that are wrong or unknown."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,13 @@ from typing import Any
 
 import pytest
 from conftest import StartRunner, WriteJobs, rows
+from soniq.settings import SETTINGS, Setting
+from soniq_command import done, soniq
 from waiting import wait_for
 
 SONIQ = Path(sys.executable).with_name("soniq")
+# Nothing else of the environment: it may have settings of its own.
+PATHS = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
 GOOD = """
     from soniq import Soniq
     app = Soniq()
@@ -23,15 +28,31 @@ GOOD = """
 
 def config(folder: Path, *flags: str, **environment: str) -> tuple[int, str, str]:
     """`soniq config` in a folder: exit code, stdout, stderr."""
-    done = subprocess.run(
+    finished = subprocess.run(
         [SONIQ, "config", *flags],
         cwd=folder,
-        env={f"SONIQ_{name.upper()}": value for name, value in environment.items()},
+        env={**PATHS, **{f"SONIQ_{name.upper()}": value for name, value in environment.items()}},
         check=False,
         capture_output=True,
         text=True,
     )
-    return done.returncode, done.stdout, done.stderr
+    return finished.returncode, finished.stdout, finished.stderr
+
+
+def refused(folder: Path, *command: str, **environment: str) -> str:
+    """A command in a folder that ends with 10: what it says."""
+    finished = subprocess.run(
+        [SONIQ, *command],
+        cwd=folder,
+        env={**PATHS, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == 10, finished.stderr
+    assert "Traceback" not in finished.stderr
+    return finished.stderr
 
 
 def values(folder: Path, **environment: str) -> dict[str, dict[str, Any]]:
@@ -66,6 +87,71 @@ def test_a_flag_wins_over_the_environment(
     write_jobs(GOOD)
     runner = start_runner(database, "--concurrency", "7", concurrency=3)
     runner.wait_for_log("7 jobs at once")
+
+
+# For each setting a value of the environment, which loses, and one of a flag.
+VALUES = {
+    "database_url": ("postgresql://env/x", "postgresql://flag/x"),
+    "listen_url": ("postgresql://env/x", "postgresql://flag/x"),
+    "jobs_modules": ("theirs", "mine"),
+    "queues": ("mail", "bills"),
+    "prune_schedules": ("true", "false"),
+    "unknown_jobs": ("warn", "refuse"),
+    "log_level": ("ERROR", "DEBUG"),
+    "log_format": ("json", "text"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_each_flag_wins_over_the_environment(setting: Setting, tmp_path: Path) -> None:
+    env, flag = VALUES.get(setting.name, ("11", "22"))
+    flags = [setting.flag, flag] if flag != "false" else [f"--no-{setting.flag[2:]}"]
+    needed = {"database_url": "postgresql://host/shop", "jobs_modules": "jobs"}
+    code, printed, _ = config(tmp_path, "--json", *flags, **{**needed, setting.name: env})
+    [found] = [each for each in json.loads(printed) if each["name"] == setting.variable]
+    assert (found["value"], found["source"], found["problem"]) == (flag, setting.flag, None)
+    assert code == 0
+    code, printed, _ = config(tmp_path, "--json", **{**needed, setting.name: env})
+    [found] = [each for each in json.loads(printed) if each["name"] == setting.variable]
+    assert (found["value"], found["source"]) == (env, setting.variable)
+    told = subprocess.run([SONIQ, "worker", "--help"], check=True, capture_output=True, text=True)
+    assert f"  {setting.flag} " in told.stdout, "the worker has it too"
+
+
+def test_a_runner_may_be_told_everything_by_flags(
+    database: str, write_jobs: WriteJobs, tmp_path: Path
+) -> None:
+    write_jobs(GOOD.replace("pass", "await app.enqueue('more')"))
+    rows(database, "select soniq.enqueue('work', queue => 'mail')")
+    rows(database, "select soniq.enqueue('work', queue => 'bills')")
+    flags = ["--database-url", database, "--jobs-modules", "jobs", "--queues", "mail"]
+    finished = subprocess.run(
+        [SONIQ, "worker", "--burst", *flags],
+        cwd=tmp_path,
+        env=PATHS,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert rows(database, "select queue from soniq.finished_jobs") == [("mail",)]
+    assert rows(database, "select job_name, queue from soniq.jobs order by id") == [
+        ("work", "bills"),
+        ("more", "default"),
+    ], "the app's own connections go to the same database"
+
+
+def test_what_is_wrong_with_a_flag_names_it(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(GOOD)
+    runner = start_runner(database, "--tick-interval", "0", concurrency=3)
+    assert runner.exit_code() == 10
+    assert (
+        "SONIQ_TICK_INTERVAL (from --tick-interval) is '0': give a number of seconds above 0"
+        in runner.log
+    )
 
 
 def test_secrets_are_masked(tmp_path: Path) -> None:
@@ -111,6 +197,184 @@ def test_unknown_names_are_reported_with_the_nearest(
         "SONIQ_CONCURENCY is not a setting of Soniq; did you mean SONIQ_CONCURRENCY?" in runner.log
     )
     assert "SONIQ_SOMETHING_ELSE is not a setting of Soniq\n" in runner.log
+
+
+@pytest.mark.parametrize(
+    "command", [["worker"], ["scheduler"], ["scheduler", "--once"], ["setup"], ["status"]]
+)
+def test_a_misspelt_name_is_told_of_where_another_is_missing(
+    tmp_path: Path, command: list[str]
+) -> None:
+    said = refused(tmp_path, *command, SONIQ_DATABSE_URL="postgresql://host/shop")
+    assert "SONIQ_DATABASE_URL is not set: give the database's address" in said
+    assert (
+        said.count("SONIQ_DATABSE_URL is not a setting of Soniq; did you mean SONIQ_DATABASE_URL?")
+        == 1
+    )
+
+
+@pytest.mark.parametrize("command", [["scheduler", "--once"], ["status"], ["queues", "list"]])
+def test_a_misspelt_name_is_told_of_where_nothing_is_wrong(
+    database: str, command: list[str]
+) -> None:
+    finished = subprocess.run(
+        [SONIQ, *command],
+        env={**PATHS, "SONIQ_DATABASE_URL": database, "SONIQ_TICK_INTERVALL": "2"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    line = "SONIQ_TICK_INTERVALL is not a setting of Soniq; did you mean SONIQ_TICK_INTERVAL?"
+    assert finished.stderr.count(line) == 1
+    assert line not in finished.stdout
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "soniq.toml").write_text("concurency = 4\npoll_interval = 0\n")
+    said = refused(
+        tmp_path,
+        "worker",
+        SONIQ_DATABASE_URL="mysql://x/y",
+        SONIQ_HEARTBEAT_INTERVAL="300",
+        SONIQ_POOL_MIN_SIZE="30",
+        SONIQ_CONCURRENCY="50",
+    )
+    for part in (
+        "soniq.toml: concurency is not a setting of Soniq; did you mean concurrency?",
+        "SONIQ_POLL_INTERVAL (from soniq.toml) is '0': give a number of seconds above 0",
+        "SONIQ_DATABASE_URL is 'mysql://x/y': give the database's address",
+        "SONIQ_JOBS_MODULES is not set",
+        "SONIQ_HEARTBEAT_TIMEOUT is 300: give more than SONIQ_HEARTBEAT_INTERVAL, which is 300",
+        "SONIQ_POOL_MIN_SIZE is 30: give no more than SONIQ_POOL_MAX_SIZE, which is 20",
+        "Connection pool too small: SONIQ_POOL_MAX_SIZE is 20",
+    ):
+        assert part in said
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "soniq.toml").write_text("concurrency = = 4\n")
+    said = refused(tmp_path, "worker", SONIQ_POLL_INTERVAL="often")
+    assert "soniq.toml cannot be read: " in said
+    assert "SONIQ_POLL_INTERVAL is 'often'" in said
+    assert "SONIQ_DATABASE_URL is not set" not in said, "it may be in the file"
+
+
+def test_modules_that_are_wrong_do_not_hide_a_pool_that_is_too_small(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs("x = 1", name="empty")
+    runner = start_runner(database, jobs_modules="nowhere,empty", concurrency=50, pool_max_size=20)
+    assert runner.exit_code() == 11
+    assert "cannot import 'nowhere'" in runner.log
+    assert "module 'empty' has no jobs" in runner.log
+    assert "SONIQ_CONCURRENCY + SONIQ_POOL_HEADROOM is 50 + 2 = 52" in runner.log
+
+
+def test_a_pool_that_is_sized_in_code_may_be_small(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(GOOD.replace("Soniq()", "Soniq(pool_max_size=1)"))
+    runner = start_runner(database, concurrency=50, pool_max_size=20)
+    runner.wait_for_log("50 jobs at once")
+
+
+def test_the_headroom_of_a_pool_may_be_chosen(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(GOOD)
+    runner = start_runner(database, concurrency=16, pool_max_size=20, pool_headroom=5)
+    assert runner.exit_code() == 10
+    assert "SONIQ_CONCURRENCY + SONIQ_POOL_HEADROOM is 16 + 5 = 21" in runner.log
+    start_runner(database, concurrency=20, pool_max_size=20, pool_headroom=0).wait_for_log(
+        "20 jobs"
+    )
+
+
+def test_a_pool_keeps_the_connections_that_it_is_told_to(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(
+        GOOD.replace(
+            "pass",
+            """
+        async with app.connection() as connection:
+            await connection.execute("set application_name = 'of the pool'")
+            return await connection.fetchval(
+                "select count(*) from pg_stat_activity"
+                " where datname = current_database() and application_name not like 'soniq-runner%'"
+                " and backend_type = 'client backend' and pid <> pg_backend_pid()"
+            )
+            """,
+        )
+    )
+    for least in (1, 5):
+        runner = start_runner(database, pool_min_size=least)
+        runner.wait_for_log("jobs at once")
+        [(job_id,)] = rows(database, "select soniq.enqueue('work')")
+        found = "select result from soniq.finished_jobs where id = %s"
+        assert wait_for(lambda: rows(database, found, job_id)) == [(least - 1,)]  # noqa: B023
+        assert runner.stop() == 0
+
+
+@pytest.mark.parametrize(("setting", "timed_out"), [("0.2", True), ("0", False)])
+def test_a_timeout_for_handlers_that_set_none(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner, setting: str, timed_out: bool
+) -> None:
+    write_jobs(
+        """
+        import asyncio
+        from soniq import Soniq
+        app = Soniq()
+
+        @app.job(max_attempts=1)
+        async def work():
+            await asyncio.sleep(1)
+        """
+    )
+    # Otherwise what no limit does could not be told from five minutes.
+    rows(database, "update soniq.settings set default_timeout = interval '0.2 s'")
+    start_runner(database, job_timeout=setting).wait_for_log("jobs at once")
+    rows(database, "select soniq.enqueue('work')")
+    ended = "select status::text from soniq.finished_jobs union all select reason from soniq.dead_letter_jobs"
+    assert wait_for(lambda: rows(database, ended)) == [("timeout" if timed_out else "done",)]
+
+
+def test_no_finished_job_is_kept_where_none_shall_be(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner, tmp_path: Path
+) -> None:
+    write_jobs(GOOD.replace("pass", "open('ran', 'w').close()"))
+    runner = start_runner(database, retention=0)
+    runner.wait_for_log("jobs at once")
+    rows(database, "select soniq.enqueue('work')")
+    wait_for((tmp_path / "ran").exists)
+    wait_for(lambda: rows(database, "select from soniq.jobs") == [])
+    assert rows(database, "select from soniq.finished_jobs") == []
+
+
+def test_queues_may_be_chosen_by_a_flag(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(GOOD)
+    for queue in ("mail", "bills", "other"):
+        rows(database, "select soniq.enqueue('work', queue => %s)", queue)
+    assert start_runner(database, "--burst", "--queues", "mail, bills").exit_code() == 0
+    assert rows(database, "select queue from soniq.jobs") == [("other",)]
+
+
+def test_a_log_level_keeps_what_is_below_it(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(GOOD.replace("pass", "1 / 0"))
+    rows(database, "select soniq.enqueue('work')")
+    runner = start_runner(database, "--burst", log_level="warning")
+    assert runner.exit_code() == 0
+    assert "WARNING soniq: job 1 (work), attempt 1 of 10: ZeroDivisionError" in runner.log
+    assert "INFO" not in runner.log
+    rows(database, "select soniq.enqueue('work')")
+    runner = start_runner(database, "--burst", log_level="error", concurency=3)
+    assert runner.exit_code() == 0
+    assert runner.log == ""
+    assert rows(database, "select count(*) from soniq.jobs where errors <> '[]'") == [(2,)]
 
 
 def test_a_pool_that_is_too_small_is_refused_with_the_numbers(
@@ -176,7 +440,7 @@ def test_the_scheduler_only_ticks(database: str) -> None:
     rows(database, "select soniq.schedule('seconds', every => '1 second')")
     scheduler = subprocess.Popen(
         [SONIQ, "scheduler"],
-        env={"SONIQ_DATABASE_URL": database, "SONIQ_TICK_INTERVAL": "0.2"},
+        env={**PATHS, "SONIQ_DATABASE_URL": database, "SONIQ_TICK_INTERVAL": "0.2"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -190,9 +454,19 @@ def test_the_scheduler_only_ticks(database: str) -> None:
 
     once = subprocess.run(
         [SONIQ, "scheduler", "--once"],
-        env={"SONIQ_DATABASE_URL": database},
+        env={**PATHS, "SONIQ_DATABASE_URL": database},
         check=True,
         capture_output=True,
         text=True,
     )
     assert once.stdout in ("nothing was due\n", "1 scheduled jobs\n")
+
+
+def test_a_tick_may_be_told_in_json(database: str) -> None:
+    rows(database, "select soniq.schedule('seconds', every => '1 second')")
+    wait_for(lambda: rows(database, "select from soniq.schedules where next_run_at < now()"))
+    ticked = done(database, "scheduler", "--once", "--json").json
+    [(count,)] = rows(database, "select count(*) from soniq.jobs")
+    assert ticked["scheduled_jobs"] == count > 0
+    assert ticked["lost_runners"] == 0
+    assert "--json goes with --once" in soniq(database, "scheduler", "--json").err

@@ -6,25 +6,31 @@ import os
 import click
 
 from soniq.commands.common import EXIT_CODES, json_option, told_in_a_line
+from soniq.commands.flags import as_texts, setting_options
 from soniq.database import masked
-from soniq.settings import Found, find_settings, unknown_names
+from soniq.settings import Found, find_settings, unknown_in_file, unknown_names
 
 
 @click.command(epilog=EXIT_CODES)
 @json_option
-def config(as_json: bool) -> None:
-    """Prints each setting, its value, its source and its meaning. Ends with 10 if one is missing or wrong."""
+@setting_options()
+def config(as_json: bool, **flags: str | bool | None) -> None:
+    """Prints each setting, its value, its source and its meaning. Ends with 10 if one is missing or wrong.
+
+    With a worker's flags, what that worker would make of them.
+    """
     with told_in_a_line("soniq config"):
-        found = find_settings(os.environ, {})
+        found = find_settings(os.environ, as_texts(flags))
+        unknown = unknown_in_file()
     if as_json:
         click.echo(json.dumps([_as_object(each) for each in found], ensure_ascii=False))
     else:
         for each in found:
             click.echo(f"{each.setting.variable} = {_shown(each)}  ({each.source})")
             click.echo(f"    {each.problem or each.setting.meaning}")
-    for line in unknown_names(os.environ):
+    for line in [*unknown, *unknown_names(os.environ)]:
         click.echo(f"soniq config: {line}", err=True)
-    if any(each.problem for each in found):
+    if unknown or any(each.problem for each in found):
         raise SystemExit(10)
 
 
