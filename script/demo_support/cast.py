@@ -75,7 +75,7 @@ class Workplace:
             "SONIQ_DATABASE_URL": self.url,
             "SONIQ_JOBS_MODULES": module,
             "SONIQ_QUEUES": QUEUE,
-            "SONIQ_CONCURRENCY": "64",
+            "SONIQ_CONCURRENCY": "40",
             "SONIQ_SYNC_HANDLER_POOL_SIZE": "32",
             "SONIQ_LOG_LEVEL": "WARNING",
             "ORDERS_INVOICES": str(self.invoices),

@@ -42,9 +42,11 @@ async def tell(screen: Screen, own_url: str | None, *, kill: bool) -> bool:
             outcome(f"PostgreSQL {await books.server_version(connection)}, {whose}")
         await _refuse_company(connection)
         with screen.step("schema") as outcome:
-            outcome(await deploy(connection, url, home))
+            warehouse, how = await asyncio.gather(
+                stage.enter_async_context(Warehouse.open(home)), deploy(connection, url, home)
+            )
+            outcome(how)
         await books.prepare(connection)
-        warehouse = await stage.enter_async_context(Warehouse.open(home))
         place = Workplace(url=url, home=home, warehouse=warehouse.address, impatient=kill)
         place.invoices.mkdir()
 
