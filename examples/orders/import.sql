@@ -14,31 +14,34 @@ with imported as (
   order by staged.order_id
   on conflict (order_id) do nothing
   returning orders.order_id, orders.customer, orders.note
+),
+work (job_name, args) as (
+  select
+    'orders_demo.write_invoice',
+    pg_catalog.array_agg(pg_catalog.jsonb_build_object('order_id', imported.order_id))
+  from imported
+  union all
+  select
+    'orders_demo.post_to_ledger',
+    pg_catalog.array_agg(pg_catalog.jsonb_build_object('order_id', imported.order_id))
+  from imported
+  union all
+  select
+    'orders_demo.tell_warehouse',
+    pg_catalog.array_agg(pg_catalog.jsonb_build_object(
+      'order_id', imported.order_id,
+      'customer', imported.customer,
+      'note', imported.note
+    ))
+  from imported
 )
 select
-  pg_catalog.count(distinct imported.order_id) as orders,
+  (select pg_catalog.count(*) from imported) as orders,
   pg_catalog.count(job.id) as jobs,
   pg_catalog.min(job.id) as first_job_id
-from imported
-cross join lateral (
-  values
-    (soniq.enqueue(
-      job_name => 'orders_demo.write_invoice',
-      args => pg_catalog.jsonb_build_object('order_id', imported.order_id),
-      queue => 'orders_demo'
-    )),
-    (soniq.enqueue(
-      job_name => 'orders_demo.post_to_ledger',
-      args => pg_catalog.jsonb_build_object('order_id', imported.order_id),
-      queue => 'orders_demo'
-    )),
-    (soniq.enqueue(
-      job_name => 'orders_demo.tell_warehouse',
-      args => pg_catalog.jsonb_build_object(
-        'order_id', imported.order_id,
-        'customer', imported.customer,
-        'note', imported.note
-      ),
-      queue => 'orders_demo'
-    ))
+from work
+cross join lateral soniq.enqueue_many(
+  job_name => work.job_name,
+  args => coalesce(work.args, '{}'),
+  queue => 'orders_demo'
 ) as job (id);

@@ -34,8 +34,8 @@ async def deployed_version(connection: asyncpg.Connection) -> str | None:
 
 
 def _path_with_psql() -> str:
-    """The search path, ending in the wheel's own psql for machines that have no other."""
-    return os.pathsep.join(filter(None, (os.environ.get("PATH"), str(client_programs() or ""))))
+    """The search path, beginning with the wheel's own psql: Debian's is a script that takes thrice as long to start."""
+    return os.pathsep.join(filter(None, (str(client_programs() or ""), os.environ.get("PATH"))))
 
 
 def _sqitch_works() -> bool:
