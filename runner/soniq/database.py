@@ -247,13 +247,22 @@ async def check_schema(connection: asyncpg.Connection, url: str) -> None:
     if _series(found) < _series(ours):
         raise SchemaMismatch(
             f"the schema in {masked(url)} is of version {found}, too old for this runner ({ours});"
-            f" run: soniq setup, with SONIQ_DATABASE_URL={masked(url)}"
+            f" run: {_deployment(url)}"
         )
     if _series(found) > _series(ours):
         raise SchemaMismatch(
             f"the schema in {masked(url)} is of version {found}, too new for this runner ({ours});"
             " run: pip install --upgrade soniq"
         )
+
+
+def _deployment(url: str) -> str:
+    """What deploys the schema there, from anywhere and from a checkout."""
+    place = masked(url)
+    target = f"db:postgresql://{place.partition('://')[2]}"
+    return (
+        f"soniq setup, with SONIQ_DATABASE_URL={place}, or, in a checkout, sqitch deploy {target}"
+    )
 
 
 async def _remedy_where_missing(
@@ -264,7 +273,7 @@ async def _remedy_where_missing(
     others = await _databases_with_schema(connection, url)
     if not others:
         return (
-            f"run: soniq setup, with SONIQ_DATABASE_URL={masked(url)}. If it was set up already, then in"
+            f"run: {_deployment(url)}. If it was set up already, then in"
             " another database, which this server does not have or does not show to this user"
         )
     return (

@@ -26,7 +26,7 @@ class NoJobs(SoniqError):
 
 
 class DuplicateJob(SoniqError):
-    """Two handlers have one name."""
+    """Two handlers or two schedules have one name."""
 
     exit_code = 13
 

@@ -120,7 +120,9 @@ def test_a_schema_that_is_not_deployed(
     rows(own_server.url(), "drop schema soniq cascade")
     own_server.create_database("another")
     said = refusal(start_runner, own_server.url(), 15)
-    assert f"run: soniq setup, with SONIQ_DATABASE_URL={own_server.url()}. If it was" in said
+    url = own_server.url()
+    assert f"run: soniq setup, with SONIQ_DATABASE_URL={url}, or, in a checkout," in said
+    assert f"sqitch deploy db:{url}. If it was set up already" in said
     assert "another database, which this server does not have or does not show" in said
 
 
