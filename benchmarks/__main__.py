@@ -1,67 +1,88 @@
-"""Measures in rounds, one of everything each, and prints the medians, their ratios and the verdicts."""
+"""Runs the workloads that are asked for, prints what they found, and answers whether every target is met."""
 
 import argparse
+import os
+import platform
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
+import soniq
 from testing.commands import CommandFailed
 
 from . import drain, enqueue, tick, vacuum
-from .report import about, table, verdicts
+from .section import Measure, Options, Section
 from .site import Site
-from .workload import Results, Workload
+
+WORKLOADS: Mapping[str, Measure] = {
+    "drain": drain.measure,
+    "enqueue": enqueue.measure,
+    "tick": tick.measure,
+    "vacuum": vacuum.measure,
+}
+SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
 
 
 def main() -> int:
     """Answers with the exit code: 0 if every target is met, 1 if not."""
-    options = _options()
-    workloads = [
-        workload
-        for name, workload in {
-            "drain": drain.workload(options.jobs),
-            "enqueue": enqueue.workload(options.jobs),
-        }.items()
-        if options.only in (None, name)
-    ]
+    chosen, options, save = _arguments()
+    sections = []
     try:
-        if options.only == "vacuum":
-            print(vacuum.measure())
-            return 0
         with Site.opened() as site:
-            print(about(site, options.jobs, options.rounds), end="\n\n", flush=True)
-            results = [_measure(workload, site, options.rounds) for workload in workloads]
-            judged = [tick.verdict(site)] if options.only == "tick" else []
+            circumstances = _about(site, options)
+            print(circumstances, flush=True)
+            for name in chosen:
+                section = WORKLOADS[name](site, options)
+                sections.append(section)
+                print(f"\n{section}", flush=True)
+                if save:
+                    _save(save, name, f"{circumstances}\n\n{section}\n", section)
     except KeyboardInterrupt:
         print("script/bench: interrupted; everything is stopped", file=sys.stderr)
         return 130
     except CommandFailed as failure:
         print(f"script/bench: {failure}", file=sys.stderr)
         return 1
-    judged += [verdict for result in results for verdict in verdicts(result)]
-    print(*(text for _, text in judged), sep="\n")
-    return 0 if all(met for met, _ in judged) else 1
+    return 0 if all(verdict.met for section in sections for verdict in section.verdicts) else 1
 
 
-def _options() -> argparse.Namespace:
+def _arguments() -> tuple[list[str], Options, Path | None]:
     parser = argparse.ArgumentParser(
         prog="script/bench",
-        description="Measures Soniq beside plain SQL doing the same work, on a throwaway server.",
+        description="Measures Soniq beside plain SQL, and other systems, on a throwaway server of its own.",
     )
     parser.add_argument(
         "--only",
-        choices=("drain", "enqueue", "tick", "vacuum"),
-        help="measure only this; tick and vacuum, which take some minutes, are not measured otherwise",
+        choices=WORKLOADS,
+        action="append",
+        metavar="WORKLOAD",
+        help=f"measure this; may be given several times. There are: {', '.join(WORKLOADS)}",
     )
     parser.add_argument(
         "--jobs",
         type=_jobs,
         default=50_000,
         metavar="N",
-        help=f"jobs to drain or to enqueue at once, a multiple of {drain.BATCH} (50000)",
+        help="jobs to drain or to enqueue at once, a multiple of 100 (50000)",
     )
     parser.add_argument(
         "--rounds", type=_rounds, default=3, metavar="N", help="how often to measure each (3)"
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--peers", action="store_true", help="install and measure other systems too"
+    )
+    parser.add_argument(
+        "--long", action="store_true", help="the forms that take half an hour and more"
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="write what is printed, and plots, there too"
+    )
+    given = parser.parse_args()
+    return (
+        given.only or list(WORKLOADS),
+        Options(jobs=given.jobs, rounds=given.rounds, peers=given.peers, long=given.long),
+        given.save,
+    )
 
 
 def _jobs(text: str) -> int:
@@ -77,18 +98,21 @@ def _rounds(text: str) -> int:
     return int(text)
 
 
-def _measure(workload: Workload, site: Site, rounds: int) -> Results:
-    """One after another within a round, so that a slow minute of the machine meets them all."""
-    results = Results(workload)
-    for number in range(1, rounds + 1):
-        for measurement in workload.measurements:
-            if sys.stdout.isatty():
-                print(f"\r\x1b[Kround {number}: {measurement.name} ...", end="\r", flush=True)
-            results.add(measurement, measurement.take(site))
-    if sys.stdout.isatty():
-        print("\r\x1b[K", end="")
-    print(table(results), end="\n\n", flush=True)
-    return results
+def _about(site: Site, options: Options) -> str:
+    """What the numbers depend on."""
+    settings = ", ".join(f"{name} = {site.setting(name)}" for name in SETTINGS)
+    return (
+        f"Soniq {soniq.__version__}, PostgreSQL {site.setting('server_version')}, {settings}\n"
+        f"Python {platform.python_version()}, {os.cpu_count()} CPUs;"
+        f" {options.jobs:,} jobs, medians of {options.rounds} rounds, each figure on a database of its own"
+    )
+
+
+def _save(folder: Path, name: str, text: str, section: Section) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.txt").write_text(text)
+    for file, svg in section.plots.items():
+        (folder / file).write_text(svg)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,20 @@ from runner_process import RunnerProcess
 from testing.outcome import CheckFailed
 
 from .pgbench import transactions_per_second
+from .rounds import Measurement, Target, Workload, measure_in_rounds
+from .section import Options, Section
 from .site import Database, Site
-from .workload import Measurement, Target, Workload
 
 BATCH = 100
 PATIENCE = 600.0  # seconds
 
 
-def workload(jobs: int) -> Workload:
+def measure(site: Site, options: Options) -> Section:
     """Plain SQL, Soniq's functions, and one runner process at two concurrencies."""
+    return measure_in_rounds(_workload(options.jobs), site, options.rounds)
+
+
+def _workload(jobs: int) -> Workload:
     plain = Measurement(
         f"plain SQL, batches of {BATCH}, one connection",
         partial(_by_pgbench, who="plain", jobs=jobs),

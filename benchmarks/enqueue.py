@@ -3,14 +3,19 @@
 from functools import partial
 
 from .pgbench import transactions_per_second
+from .rounds import Measurement, Workload, measure_in_rounds
+from .section import Options, Section
 from .site import Site
-from .workload import Measurement, Workload
 
 SECONDS = 3
 
 
-def workload(jobs: int) -> Workload:
+def measure(site: Site, options: Options) -> Section:
     """soniq.enqueue() beside a bare INSERT, soniq.enqueue_many() beside INSERT ... SELECT unnest(...)."""
+    return measure_in_rounds(_workload(options.jobs), site, options.rounds)
+
+
+def _workload(jobs: int) -> Workload:
     measurements = []
     for clients in (1, 16):
         many = "1 connection" if clients == 1 else f"{clients} connections"

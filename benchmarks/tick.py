@@ -2,6 +2,7 @@
 
 import psycopg
 
+from .section import Options, Section, Verdict
 from .site import Site
 
 QUEUED, FINISHED = 1_000_000, 10_000_000
@@ -9,20 +10,20 @@ MOST_PAGES = 50
 TICK = "explain (analyze, buffers, format json) select * from soniq.tick()"
 
 
-def verdict(site: Site) -> tuple[bool, str]:
-    """Whether it touches as few pages as promised, and a line that says so."""
+def measure(site: Site, options: Options) -> Section:
+    """Whether it touches as few pages as promised."""
     with (
         site.database("tick_fill.sql", queued=QUEUED, finished=FINISHED) as database,
         psycopg.connect(database.url, autocommit=True) as connection,
     ):
         # The first tick of a session fills its caches, and does chores that are due.
         first, *_, last = [_pages(connection) for _ in range(3)]
-    met = last < MOST_PAGES
-    return met, (
-        f"{'PASS' if met else 'FAIL'}  a tick with nothing due, at 1,000 schedules, 200 runners with 10,000"
-        f" leases, {QUEUED:,} queued and {FINISHED:,} finished jobs: {last} pages, under {MOST_PAGES} wanted"
-        f" (a session's first tick: {first})"
+    table = (
+        f"A tick with nothing due, at 1,000 schedules, 200 runners with 10,000 leases, {QUEUED:,} queued and"
+        f" {FINISHED:,} finished jobs: {last} pages (a session's first: {first})"
     )
+    wanted = Verdict(last < MOST_PAGES, f"a tick: {last} pages, under {MOST_PAGES} wanted")
+    return Section(table, [wanted])
 
 
 def _pages(connection: psycopg.Connection) -> int:

@@ -12,6 +12,7 @@ import psycopg
 from runner_process import RunnerProcess
 from testing.server import throwaway_server
 
+from .section import Options, Section
 from .site import OPTIONS, Database, Site
 
 RATE = 1700  # jobs a second
@@ -42,8 +43,8 @@ CASES = (
 )
 
 
-def measure() -> str:
-    """The table of docs/postgresql.md, measured here."""
+def measure(site: Site, options: Options) -> Section:
+    """The table of docs/postgresql.md, measured on servers of its own."""
     lines = [
         f"{RATE:,} jobs a second for {SECONDS} s, each done at once by one runner",
         f"  {'':38}{'done':>9}{'soniq.jobs at its largest':>28}{'its indexes':>14}{'vacuums':>9}",
@@ -51,7 +52,7 @@ def measure() -> str:
     for case in CASES:
         with throwaway_server({**OPTIONS, "autovacuum_naptime": case.naptime}) as server:
             lines.append(_line(case, Site(server)))
-    return "\n".join(lines)
+    return Section("\n".join(lines))
 
 
 def _line(case: Case, site: Site) -> str:
