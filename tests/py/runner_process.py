@@ -50,7 +50,7 @@ class RunnerProcess:
         """Everything it has written so far, on stdout and stderr."""
         return self._log.read_text(errors="replace")
 
-    def wait_for_log(self, pattern: str, within: float = 10) -> re.Match[str]:
+    def wait_for_log(self, pattern: str, within: float = 30) -> re.Match[str]:
         """Waits until a line of the log matches the regular expression."""
 
         def found() -> re.Match[str] | None:
@@ -69,7 +69,7 @@ class RunnerProcess:
         """Sends a signal: SIGTERM, SIGINT, SIGKILL, or SIGSTOP and SIGCONT to freeze and thaw it."""
         self.process.send_signal(number)
 
-    def exit_code(self, within: float = 10) -> int:
+    def exit_code(self, within: float = 30) -> int:
         """Waits until it ends. Negative is the number of the signal that killed it."""
         try:
             return self.process.wait(within)

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def wait_for(
-    condition: Callable[[], T | None], within: float = 10, what: str | Callable[[], str] = "it"
+    condition: Callable[[], T | None], within: float = 30, what: str | Callable[[], str] = "it"
 ) -> T:
     """Calls `condition` until what it answers is true, and answers with that.
 
