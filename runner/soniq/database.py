@@ -9,6 +9,7 @@ import logging
 import random
 import re
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -228,6 +229,38 @@ async def connect_patiently(url: str, role: str, *, again: bool = False) -> asyn
             )
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(pause * 2, 10.0)
+
+
+async def persist(
+    connection: asyncpg.Connection,
+    url: str,
+    role: str,
+    converse: Callable[[asyncpg.Connection], Awaitable[None]],
+    on_break: Callable[[], None],
+) -> None:
+    """Runs `converse` until it returns, anew and on a new connection whenever the old one breaks.
+
+    What the database refuses is tried again after a second: a full disk is mended one day.
+    """
+    try:
+        while True:
+            try:
+                return await converse(connection)
+            except CONNECTION_LOST as error:
+                log.warning(
+                    "the database is away (%s: %s): running handlers go on, their outcomes are kept",
+                    role,
+                    describe(error),
+                )
+                on_break()
+                await close(connection)
+                connection = await connect_patiently(url, role, again=True)
+                log.info("connected again, to %s", role)
+            except asyncpg.PostgresError as error:
+                log.error("the database refuses: %s; trying again", describe(error))
+                await asyncio.sleep(1)
+    finally:
+        await close(connection)
 
 
 async def check_schema(connection: asyncpg.Connection, url: str) -> None:

@@ -23,7 +23,7 @@ CHANNEL = "soniq_jobs"
 
 # Seconds.
 HEARD_WITHIN = 2.0
-CALL_WITHIN = 10.0  # the exchange waits for these calls, so they may not take long
+CALL_WITHIN = 10.0  # claiming waits for these calls, so they may not take long
 PING_EVERY = 30.0
 LISTEN_AGAIN_AFTER = 300.0  # where nothing was heard: the network, or the pooler, may have changed
 

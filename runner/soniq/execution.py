@@ -1,4 +1,6 @@
-"""Running handlers: async ones as tasks, the others on a bounded pool of threads, each within its timeout.
+"""Running handlers: async ones in tasks, the others on a bounded pool of threads, each within its timeout.
+
+A slot is a task, which runs job after job for as long as some wait, so that a quick one costs no task of its own.
 
 Jobs are claimed a little ahead, so that quick ones need not wait for the database one handful at a time: no more than
 will start within AHEAD at the recent pace. So slow jobs are not kept from other runners, and those that turn out slow
@@ -14,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from soniq import forking, outcomes
@@ -32,6 +33,9 @@ log = logging.getLogger("soniq")
 AHEAD = 0.05  # seconds
 MOST_AHEAD = 1000  # jobs
 PACE_WINDOW = 0.1  # seconds
+LONGEST_TURN = (
+    0.002  # seconds that one slot may keep the event loop with jobs that wait for nothing
+)
 LONGEST_WAIT = 0.25  # seconds that none of the waiting jobs may start before they are handed back
 THREADS_BUSY_FOR = 1.0  # seconds that no thread may become free before this is told
 MOST_NAMED = 10  # jobs in one line of the log
@@ -53,6 +57,7 @@ class SyncRoom:
 class Running:
     """A job that is held, at work once it has a task. `ended_by_us` is set before the runner itself ends it.
 
+    timed_out: set before it is cancelled because its deadline, by the loop's clock, is over.
     is_sync: its handler is not async; it may end, by its timeout, before its thread is given back.
     since: when that began, first the holding, then the work.
     """
@@ -62,6 +67,8 @@ class Running:
     holds_thread: bool
     since: float
     task: "asyncio.Task[None] | None" = None
+    deadline: float = float("inf")
+    timed_out: bool = False
     ended_by_us: bool = False
 
 
@@ -116,7 +123,10 @@ class Execution:
         self._held: dict[tuple[int, int], Running] = {}
         self._waiting: deque[Running] = deque()
         self._last_start = time.monotonic()
-        self._at_work = 0
+        self._slots = 0  # in use
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = float("inf")
+        self._context = contextvars.copy_context()
         self._pace = Pace()
         self._tasks: set[asyncio.Task[None]] = set()
         # What is at work on threads, since when; also what has timed out and does not know it.
@@ -128,7 +138,7 @@ class Execution:
         self._pid = os.getpid()
         self.sync_names = [name for name, handler in handlers.items() if not handler.is_async]
         mixed = 0 < len(self.sync_names) < len(handlers)
-        self._sync_slots = concurrency - 1 if mixed and concurrency > 1 else concurrency
+        self._slots_for_sync = concurrency - 1 if mixed and concurrency > 1 else concurrency
 
     @property
     def leases(self) -> list[tuple[int, int]]:
@@ -148,8 +158,8 @@ class Execution:
         if not self.sync_names:
             return self.room
         room = min(self.room, self._thread_count - self._busy_threads)
-        if self._sync_slots < self._concurrency:
-            room = min(room, self._sync_slots - self._sync_held)
+        if self._slots_for_sync < self._concurrency:
+            room = min(room, self._slots_for_sync - self._sync_held)
         return room
 
     @property
@@ -162,6 +172,8 @@ class Execution:
         if self._watchdog is None:
             self._watch()
         now = time.monotonic()
+        if not self._waiting:
+            self._last_start = now  # the wait of those that come now begins now
         for job in jobs:
             handler = self._handlers.get(job.name)
             is_sync = handler is not None and not handler.is_async
@@ -171,12 +183,12 @@ class Execution:
             self._sync_held += is_sync
             self._held[job.id, job.attempt] = running
             self._waiting.append(running)
-        self._start_waiting(tasks)
+        self._open_slot(tasks)
 
     def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         forking.guard(loop)
-        self._contain_no_more = contain(loop, known=Execution._execute.__code__)
+        self._contain_no_more = contain(loop, known=Execution._work.__code__)
         self._watchdog = Watchdog(at_work=self._name_task, look=self._look_at_threads)
         self._watchdog.start()
 
@@ -201,9 +213,9 @@ class Execution:
                 busy,
                 f"SONIQ_SYNC_HANDLER_POOL_SIZE is {self._thread_count}: raise it,",
                 # Where no slot is free either, async jobs wait as well, and more threads would help nobody.
-                in_vain=self._at_work >= self._concurrency,
+                in_vain=self._slots >= self._concurrency,
             )
-        elif len(in_slots) >= self._sync_slots < self._concurrency:
+        elif len(in_slots) >= self._slots_for_sync < self._concurrency:
             self._tell_of_waiting(
                 in_slots,
                 f"SONIQ_CONCURRENCY is {self._concurrency}, of which one is kept for async jobs: raise it,",
@@ -228,29 +240,76 @@ class Execution:
             remedy,
         )
 
-    def _start_waiting(self, tasks: asyncio.TaskGroup) -> None:
-        while self._waiting and self._at_work < self._concurrency:
-            running = self._waiting.popleft()
-            self._last_start = time.monotonic()
-            if running.ended_by_us:
-                self._let_go(running)
-                continue
-            self._at_work += 1
-            if self._meter:
-                self._meter.started(running.job, self._last_start - running.since)
-                running.since = self._last_start
-            running.task = tasks.create_task(self._execute(running))
-            self._tasks.add(running.task)
-            running.task.add_done_callback(partial(self._ended, tasks, running))
+    def _open_slot(self, tasks: asyncio.TaskGroup) -> None:
+        if self._waiting and self._slots < self._concurrency:
+            self._slots += 1
+            # Of its own: what one job leaves in a context is not for another.
+            context = self._context.copy()
+            self._tasks.add(tasks.create_task(self._work(tasks), context=context))
 
-    def _ended(
-        self, tasks: asyncio.TaskGroup, running: Running, task: "asyncio.Task[None]"
-    ) -> None:
-        self._tasks.discard(task)
-        self._let_go(running)
-        self._at_work -= 1
+    async def _work(self, tasks: asyncio.TaskGroup) -> None:
+        """One slot: runs job after job until none waits."""
+        task = asyncio.current_task()
+        assert task is not None
+        turn = time.monotonic()
+        try:
+            while self._waiting:
+                running = self._waiting.popleft()
+                # The next one goes ahead if this one waits for something.
+                self._open_slot(tasks)
+                if not running.ended_by_us:
+                    await self._run(running, task)
+                self._let_go(running)
+                if task.cancelling() or _differ(contextvars.copy_context(), self._context):
+                    break  # it would do to the next job what was meant for this one
+                if time.monotonic() - turn > LONGEST_TURN:
+                    await asyncio.sleep(0)
+                    turn = time.monotonic()
+        finally:
+            self._tasks.discard(task)
+            self._slots -= 1
+        self._open_slot(tasks)
+
+    async def _run(self, running: Running, task: "asyncio.Task[None]") -> None:
+        self._last_start = time.monotonic()
+        if self._meter:
+            self._meter.started(running.job, self._last_start - running.since)
+        running.since = self._last_start
+        running.task = task
+        self._set_deadline(running)
+        await self._execute(running)
+        running.task = None
         self._pace.count()
-        self._start_waiting(tasks)
+
+    def _set_deadline(self, running: Running) -> None:
+        seconds = running.job.timeout.total_seconds()
+        if seconds:
+            loop = asyncio.get_running_loop()
+            running.deadline = loop.time() + seconds
+            # One alarm for all jobs: that of each would cost more than a quick job.
+            if running.deadline < self._alarm_at:
+                self._set_alarm(loop, running.deadline)
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(when, self._time_out, loop)
+        self._alarm_at = when
+
+    def _time_out(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancels what is past its deadline, and sets the alarm for the next."""
+        self._alarm, self._alarm_at = None, float("inf")
+        earliest, now = float("inf"), loop.time()
+        for running in self._held.values():
+            if running.task is None or running.timed_out:
+                continue
+            if running.deadline <= now:
+                running.timed_out = True
+                running.task.cancel()
+            else:
+                earliest = min(earliest, running.deadline)
+        if earliest < float("inf"):
+            self._set_alarm(loop, earliest)
 
     def _let_go(self, running: Running) -> None:
         self._sync_held -= running.is_sync
@@ -360,19 +419,20 @@ class Execution:
         if problem:
             return outcomes.failed(job, "InvalidArguments", problem, "invalid_arguments")
         try:
-            async with asyncio.timeout(job.timeout.total_seconds() or None) as limit:
-                if handler.middleware:
-                    value = await self._through_middleware(handler, running, bound)
-                elif handler.is_async:
-                    value = await handler.call(job, bound)
-                else:
-                    value = await self._on_thread(handler, running, job, bound)
+            if handler.middleware:
+                value = await self._through_middleware(handler, running, bound)
+            elif handler.is_async:
+                value = await handler.call(job, bound)
+            else:
+                value = await self._on_thread(handler, running, job, bound)
         except Snooze as snooze:
             return _snoozed(job, snooze)
         except PermanentFailure as error:
             return outcomes.raised(job, error, "permanent_failure")
-        except TimeoutError as error:
-            if not limit.expired():
+        except asyncio.CancelledError as error:
+            if running.ended_by_us:
+                raise
+            if not running.timed_out:
                 return outcomes.raised(job, error)
             if not handler.is_async:
                 log.warning(
@@ -384,10 +444,6 @@ class Execution:
             return outcomes.failed(
                 job, "Timeout", f"{handler.where} took longer than {job.timeout}", "timeout"
             )
-        except asyncio.CancelledError as error:
-            if running.ended_by_us:
-                raise
-            return outcomes.raised(job, error)
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: a handler ends its job, not the runner.
             if os.getpid() != self._pid:
@@ -450,6 +506,11 @@ def _shielded(
     if os.getpid() != pid:
         forking.end_child(None)
     return None, value
+
+
+def _differ(one: contextvars.Context, other: contextvars.Context) -> bool:
+    # Not by comparing them: that asks the values, which may answer anything.
+    return len(one) != len(other) or any(one.get(key) is not other[key] for key in other)
 
 
 def _name(job: Job) -> str:

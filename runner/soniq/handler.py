@@ -126,6 +126,8 @@ class Handler:
     def bind(self, args: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
         """The args converted to what the function's annotations say, and None, or why they cannot be passed."""
         names = args.keys()
+        if names == self._accepted and not self._converters:
+            return args, None
         problems = []
         if missing := self._required - names:
             problems.append(f"missing {', '.join(sorted(missing))}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from soniq import registration
+from soniq import claiming, registration
+from soniq.claiming import Claimer
 from soniq.database import (
     CONNECTION_LOST,
     check_schema,
@@ -19,11 +20,12 @@ from soniq.database import (
 )
 from soniq.doorbell import Doorbell
 from soniq.errors import DatabaseUnreachable, OutcomesLost
-from soniq.exchange import Exchange
 from soniq.execution import Execution
 from soniq.heartbeat import Heartbeat, Lease
 from soniq.metering import Meter, MetricsSink, distinct
 from soniq.modules import Code
+from soniq.outcomes import Outcome
+from soniq.reporting import Reporter
 from soniq.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
     """
     sinks = distinct(app.metrics_sink for app in code.apps)
     metrics = _prepare_metrics(settings, sinks)
-    connection = await connect_at_start(settings.database_url, "exchange", lasting=True)
+    connection = await connect_at_start(settings.database_url, claiming.ROLE, lasting=True)
     try:
         await check_schema(connection, settings.database_url)
         await registration.register_code(connection, settings, code)
@@ -56,7 +58,25 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
         await close(connection)
         raise
 
-    exchange = Exchange(
+    def note_end(outcome: Outcome) -> None:
+        reporter.add(outcome)
+        claimer.look_for_room()
+
+    reporter = Reporter(settings.database_url, lambda batch: claimer.note_reported(batch))
+    execution = Execution(
+        code.handlers,
+        concurrency=settings.concurrency,
+        thread_count=settings.sync_handler_pool_size,
+        on_outcome=note_end,
+        meter=Meter(sinks) if sinks else None,
+    )
+    doorbell = Doorbell(
+        settings.listen_url or settings.database_url,
+        settings.queues,
+        lambda: claimer.ring(),
+        told_from=settings.database_url,
+    )
+    claimer = Claimer(
         url=settings.database_url,
         queues=settings.queues,
         poll_interval=settings.poll_interval,
@@ -64,32 +84,22 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
         at_most=at_most,
         register=lambda connection: register(connection),
         resume=lambda connection, former, leases: resume(connection, former, leases),
-    )
-    execution = Execution(
-        code.handlers,
-        concurrency=settings.concurrency,
-        thread_count=settings.sync_handler_pool_size,
-        on_outcome=exchange.add,
-        meter=Meter(sinks) if sinks else None,
-    )
-    doorbell = Doorbell(
-        settings.listen_url or settings.database_url,
-        settings.queues,
-        exchange.ring,
-        told_from=settings.database_url,
+        execution=execution,
+        reporter=reporter,
+        doorbell=doorbell,
     )
     loop = asyncio.get_running_loop()
 
     def lose(leases: list[Lease]) -> None:
         loop.call_soon_threadsafe(execution.abandon, leases)
         # There is room again, and no outcome will tell of it.
-        loop.call_soon_threadsafe(exchange.ring)
+        loop.call_soon_threadsafe(claimer.ring)
 
     def die(runner_id: int) -> None:
         if runner_id != heartbeat.runner_id:
             return  # the runner has another id by now
         lose(execution.leases)
-        loop.call_soon_threadsafe(exchange.forget_runner, runner_id)
+        loop.call_soon_threadsafe(claimer.forget_runner, runner_id)
 
     heartbeat = Heartbeat(
         settings.database_url,
@@ -123,14 +133,15 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
 
     heartbeat.start()
     if metrics:
-        metrics.start_watching(loop, lambda: exchange.not_ready, lambda: execution.sync_room)
+        metrics.start_watching(loop, lambda: claimer.not_ready, lambda: execution.sync_room)
     try:
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(doorbell.listen())
-            signals = tasks.create_task(_obey_signals(exchange, execution, settings))
-            await exchange.run(connection, tasks, execution, doorbell)
-            listening.cancel()
-            signals.cancel()
+            reporting = tasks.create_task(reporter.run())
+            signals = tasks.create_task(_obey_signals(claimer, execution, reporter, settings))
+            await claimer.run(connection, tasks)
+            for helping in (listening, reporting, signals):
+                helping.cancel()
             if await execution.left_behind():
                 log.warning("a handler did not end when its job did; leaving it behind")
                 # Nothing but the end of the process stops a thread, or a task that refuses to be cancelled.
@@ -158,7 +169,9 @@ def _prepare_metrics(settings: Settings, sinks: list[MetricsSink]) -> "MetricsSe
     return metrics
 
 
-async def _obey_signals(exchange: Exchange, execution: Execution, settings: Settings) -> None:
+async def _obey_signals(
+    claimer: Claimer, execution: Execution, reporter: Reporter, settings: Settings
+) -> None:
     """The first SIGTERM or SIGINT drains, the shutdown timeout or the second one releases."""
     loop = asyncio.get_running_loop()
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
@@ -172,7 +185,7 @@ async def _obey_signals(exchange: Exchange, execution: Execution, settings: Sett
         len(execution.leases),
         settings.shutdown_timeout,
     )
-    exchange.stop()
+    claimer.stop()
     execution.release_waiting()
     try:
         async with asyncio.timeout(settings.shutdown_timeout):
@@ -183,6 +196,6 @@ async def _obey_signals(exchange: Exchange, execution: Execution, settings: Sett
     await execution.release_all()
     await asyncio.sleep(LAST_WORDS)
     raise OutcomesLost(
-        f"the database stayed away: {exchange.unreported} outcomes could not be reported;"
+        f"the database stayed away: {reporter.unreported} outcomes could not be reported;"
         " these jobs will be taken back and run again"
     )

@@ -17,12 +17,13 @@ import asyncpg
 
 from soniq import registration
 from soniq.app import Soniq
+from soniq.claiming import Claimer
 from soniq.database import check_schema, close, connect_at_start
 from soniq.doorbell import Doorbell
-from soniq.exchange import Exchange
 from soniq.execution import Execution
 from soniq.modules import Code
 from soniq.outcomes import Outcome, Released
+from soniq.reporting import Reporter
 from soniq.settings import read_settings
 
 
@@ -61,12 +62,20 @@ async def run_until_empty(
     def count(outcome: Outcome) -> None:
         nonlocal ended
         ended += not isinstance(outcome, Released)
-        exchange.add(outcome)
+        reporter.add(outcome)
+        claimer.look_for_room()
 
     async def register(connection: asyncpg.Connection) -> int:
         return await registration.register_runner(connection, settings)
 
-    exchange = Exchange(
+    reporter = Reporter(url, lambda batch: claimer.note_reported(batch))
+    execution = Execution(
+        app.handlers,
+        concurrency=settings.concurrency,
+        thread_count=settings.sync_handler_pool_size,
+        on_outcome=count,
+    )
+    claimer = Claimer(
         url=url,
         queues=settings.queues,
         poll_interval=settings.poll_interval,
@@ -74,20 +83,20 @@ async def run_until_empty(
         at_most=None,
         register=register,
         resume=registration.resume_runner,
+        execution=execution,
+        reporter=reporter,
+        doorbell=Doorbell(  # which nobody hears
+            url, settings.queues, lambda: claimer.ring(), told_from=url
+        ),
     )
-    execution = Execution(
-        app.handlers,
-        concurrency=settings.concurrency,
-        thread_count=settings.sync_handler_pool_size,
-        on_outcome=count,
-    )
-    doorbell = Doorbell(url, settings.queues, exchange.ring, told_from=url)  # which nobody hears
     connection = await connect_at_start(url, "test", lasting=True)
     try:
         await check_schema(connection, url)
         await registration.register_code(connection, settings, Code((app,), app.handlers, {}))
         async with asyncio.TaskGroup() as tasks:
-            await exchange.run(connection, tasks, execution, doorbell)
+            reporting = tasks.create_task(reporter.run())
+            await claimer.run(connection, tasks)
+            reporting.cancel()
     finally:
         execution.close()
         await close(connection)

@@ -133,7 +133,7 @@ def test_a_server_that_vanishes_in_silence_is_missed(
     runner.wait_for_log("the database is away .*no answer in time")
     runner.wait_for_log("the heartbeat's connection was lost: .*no answer in time")
     runner.wait_for_log("the listening connection was lost")
-    runner.wait_for_log("no connection for exchange: .*no answer in time")
+    runner.wait_for_log("no connection for claim: .*no answer in time")
     assert not is_done(database, job_id)
 
     cable.mend()
@@ -200,7 +200,7 @@ def test_a_first_server_that_is_silent_leaves_time_for_the_second(
         assert asyncio.run(ask()) == name_of(database)
 
 
-def test_three_connections_whatever_the_concurrency(
+def test_four_connections_whatever_the_concurrency(
     database: str, write_jobs: WriteJobs, start_runner: StartRunner
 ) -> None:
     jobs = write_jobs(
@@ -222,12 +222,12 @@ def test_three_connections_whatever_the_concurrency(
         str(told),
     )
     wait_for(lambda: len(list(jobs.parent.glob("started-*"))) == 100)
-    ours = ["exchange", "heartbeat", "listen"]
-    wait_for(lambda: len(rows(database, CONNECTIONS)) == 3)
+    ours = ["claim", "heartbeat", "listen", "report"]
+    wait_for(lambda: len(rows(database, CONNECTIONS)) == 4)
     assert rows(database, CONNECTIONS) == [(f"soniq-runner {name}",) for name in ours]
 
     rows(database, "select soniq.enqueue('ask', jsonb_build_object('file', %s::text))", str(told))
-    wait_for(lambda: len(rows(database, CONNECTIONS)) > 3, what="a connection that a handler asks")
+    wait_for(lambda: len(rows(database, CONNECTIONS)) > 4, what="a connection that a handler asks")
     told.touch()
     assert runner.stop() == 0
 

@@ -141,7 +141,7 @@ def test_a_server_that_turns_read_only_is_as_good_as_lost(
     told.touch()
     runner.wait_for_log("the database is away .*read-only transaction")
     runner.wait_for_log("the heartbeat's connection was lost: .*read-only transaction")
-    runner.wait_for_log("no connection for exchange: .*the server is read-only")
+    runner.wait_for_log("no connection for claim: .*the server is read-only")
 
     rows(database, "alter system reset default_transaction_read_only")
     rows(database, "select pg_reload_conf()")

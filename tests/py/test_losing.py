@@ -193,7 +193,7 @@ def test_what_a_lost_claim_had_granted_is_handed_back(
     rows(
         database,
         "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where application_name = 'soniq-runner exchange'",
+        " where application_name = 'soniq-runner claim'",
     )
     wait_for(lambda: rows(database, "select from soniq.finished_jobs where id = %s", job_id))
     assert rows(

@@ -1,0 +1,243 @@
+"""Claiming: asking the database for jobs whenever there is room, and waiting well when there are none.
+
+It has a connection of its own, so that claims and reports are under way at the same time, and handlers run meanwhile.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import asyncpg
+
+from soniq.database import persist
+from soniq.doorbell import Doorbell
+from soniq.execution import LONGEST_WAIT, Execution
+from soniq.job import Job
+from soniq.outcomes import Done, Outcome
+from soniq.reporting import Reporter
+
+log = logging.getLogger("soniq")
+ROLE = "claim"
+
+# A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom.
+FIRST_LOOK_AGAIN = 0.01
+# A claim that skips jobs reads over all of them, and may be slow where they are many; one that found nothing is not
+# made again before so many times as long has passed.
+REST_AFTER_SKIPPING = 10
+# More outcomes than this that the database does not take: then no more jobs are run for the present.
+MOST_UNREPORTED = 5000
+UNKNOWN_RUNNER = "SQ011"
+
+# Claims may be committed asynchronously: one lost in a crash is only made again.
+CLAIM = (
+    "select claimed.job_id, claimed.job_name, claimed.args, claimed.headers, claimed.queue, claimed.priority,"
+    " claimed.attempt, claimed.max_attempts, claimed.scheduled_at, claimed.claimed_at,"
+    " claimed.timeout, claimed.deadline, claimed.schedule, claimed.due_at"
+    " from pg_catalog.set_config('synchronous_commit', 'off', true)"
+    " cross join soniq.claim("
+    "runner_id => $1, queues => $2, max_jobs => $3, skip_jobs => $4) as claimed"
+)
+
+# Without json.loads()' look for blanks: the server's JSON has none around it.
+decode = json.JSONDecoder().raw_decode
+
+
+class Claimer:
+    """Claims and starts jobs until it is told to stop, and everything has ended and is reported.
+
+    register: makes this process known on a connection and answers with its runner_id.
+    resume: given the former runner_id and the leases known here, does so after a connection broke.
+    burst: stop by itself once no job is ready and none runs.
+    at_most: stop by itself after so many jobs; None is no limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        queues: Sequence[str] | None,
+        poll_interval: float,
+        burst: bool,
+        at_most: int | None,
+        register: Callable[[asyncpg.Connection], Awaitable[int]],
+        resume: Callable[[asyncpg.Connection, int, list[tuple[int, int]]], Awaitable[int]],
+        execution: Execution,
+        reporter: Reporter,
+        doorbell: Doorbell,
+    ) -> None:
+        self._url = url
+        self._queues = queues
+        self._poll_interval = poll_interval
+        self._burst = burst
+        self._left = at_most
+        self._register = register
+        self._resume_as = resume
+        self._execution = execution
+        self._reporter = reporter
+        self._doorbell = doorbell
+        self._must_resume = False
+        self._skip_again_at = 0.0
+        self._must_skip_later = False
+        self._news = asyncio.Event()
+        self._rung = False
+        self._stopping = False
+        self._is_full = False
+        self._is_over = False
+        self.runner_id: int | None = None
+
+    def ring(self) -> None:
+        """Says that a job may be ready."""
+        self._rung = True
+        self._news.set()
+
+    def look_for_room(self) -> None:
+        """Says that a job has ended."""
+        if self._is_full and self._room():
+            self._news.set()
+
+    def note_reported(self, outcomes: Sequence[Outcome]) -> None:
+        """Says that the database has these outcomes: some may be ready to run again, now or soon."""
+        if self._burst or not all(isinstance(outcome, Done) for outcome in outcomes):
+            self._rung = True
+        self._news.set()
+
+    def stop(self) -> None:
+        """Claims no more; run() returns when the last job has ended and is reported."""
+        self._stopping = True
+        self._news.set()
+
+    def forget_runner(self, runner_id: int) -> None:
+        """The runner was declared dead: be another one before the next claim."""
+        if self.runner_id == runner_id:
+            self.runner_id = None
+            self._news.set()
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why no jobs are claimed, None if they are; may be read from any thread."""
+        if self._stopping:
+            return "the runner is stopping"
+        if self._must_resume:
+            return "the database is away"
+        return "the runner is not registered yet" if self.runner_id is None else None
+
+    async def run(self, connection: asyncpg.Connection, tasks: asyncio.TaskGroup) -> None:
+        """Claims until stopped, on a new connection whenever the old one breaks."""
+
+        async def claim(connection: asyncpg.Connection) -> None:
+            if self._must_resume:
+                await self._resume(connection)
+            while not self._is_over:
+                try:
+                    await self._claim_until_over(connection, tasks)
+                except asyncpg.PostgresError as error:
+                    if error.sqlstate != UNKNOWN_RUNNER:
+                        raise
+                    self.runner_id = None
+            if self.runner_id is not None:
+                await connection.execute(
+                    f"select soniq.deregister_runner(runner_id => {self.runner_id})"
+                )
+
+        await persist(connection, self._url, ROLE, claim, self._note_break)
+
+    def _note_break(self) -> None:
+        self._must_resume = True
+
+    async def _resume(self, connection: asyncpg.Connection) -> None:
+        """Keeps the leases known here; what a claim granted whose answer was lost goes back."""
+        if self.runner_id is not None:
+            leases = self._execution.leases + self._reporter.leases
+            self.runner_id = await self._resume_as(connection, self.runner_id, leases)
+        self._must_resume = False
+
+    async def _claim_until_over(
+        self, connection: asyncpg.Connection, tasks: asyncio.TaskGroup
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        look_again, due_at = FIRST_LOOK_AGAIN, float("inf")
+        while True:
+            room = self._room()
+            rung, self._rung = self._rung, False
+            jobs = await self._claim(connection, room) if room else []
+            self._count(jobs)
+            self._execution.start(tasks, jobs)
+            self._execution.release_stale()
+
+            if jobs:
+                look_again = FIRST_LOOK_AGAIN
+                await self._doorbell.stop_waiting()
+            elif (self._stopping or self._burst) and not self._has_work():
+                self._is_over = True
+                return
+            elif room and (rung or not self._doorbell.waiting):
+                # Then claim once more: a job may have come before the sign was up.
+                await self._doorbell.stop_waiting()
+                due = await self._doorbell.start_waiting()
+                due_at = float("inf") if due is None else loop.time() + due
+            elif room:
+                skip_at = self._skip_again_at if self._must_skip_later else float("inf")
+                await self._wait(min(look_again, due_at - loop.time(), skip_at - loop.time()))
+                look_again = min(look_again * 2, self._poll_interval)
+                self._rung = self._rung or loop.time() >= due_at
+            else:
+                self._rung = self._rung or rung
+                self._is_full = True
+                await self._wait(LONGEST_WAIT if self._execution.has_waiting else None)
+                self._is_full = False
+
+    def _has_work(self) -> bool:
+        """Whether something runs, is not reported, or, as a report has told, may be ready again."""
+        return bool(
+            self._execution.leases or self._reporter.unreported or (self._burst and self._rung)
+        )
+
+    def _room(self) -> int:
+        if self._stopping or self._reporter.unreported > MOST_UNREPORTED:
+            return 0
+        room = self._execution.room
+        return room if self._left is None else min(room, self._left)
+
+    def _count(self, jobs: Sequence[Job]) -> None:
+        if self._left is not None and jobs:
+            self._left -= len(jobs)
+            if self._left == 0:
+                self.stop()
+
+    async def _wait(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+        self._news.clear()
+
+    async def _claim(self, connection: asyncpg.Connection, room: int) -> list[Job]:
+        if self.runner_id is None:
+            self.runner_id = await self._register(connection)
+        any_kind = min(self._execution.room_for_sync, room)
+        rows = []
+        if any_kind:
+            rows = await connection.fetch(CLAIM, self.runner_id, self._queues, any_kind, None)
+        if len(rows) == any_kind < room:
+            rows += await self._claim_async(connection, room - any_kind)
+        return [
+            Job(job_id, name, decode(args)[0], decode(headers)[0] if headers else {}, *rest)
+            for job_id, name, args, headers, *rest in rows
+        ]
+
+    async def _claim_async(self, connection: asyncpg.Connection, room: int) -> list[asyncpg.Record]:
+        """What there is for handlers that are async, beyond the others that wait."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._must_skip_later = started < self._skip_again_at
+        if self._must_skip_later:
+            return []
+        rows: list[asyncpg.Record] = await connection.fetch(
+            CLAIM, self.runner_id, self._queues, room, self._execution.sync_names
+        )
+        if not rows:
+            took = loop.time() - started
+            self._skip_again_at = started + (1 + REST_AFTER_SKIPPING) * took
+        return rows
