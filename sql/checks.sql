@@ -49,6 +49,16 @@ begin
 end;
 $$;
 
+create or replace function soniq._is_name(name text, longest integer)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+  select pg_catalog.length(_is_name.name) between 1 and _is_name.longest
+    and _is_name.name !~ '^\s|\s$|[[:cntrl:]]';
+$$;
+
 create or replace function soniq._check_name(code text, what text, name text, longest integer)
 returns void
 language plpgsql
@@ -62,7 +72,7 @@ begin
       pg_catalog.format('%s has %s characters: %L', what, pg_catalog.length(name), pg_catalog.left(name, 60)),
       pg_catalog.format('Give 1 to %s characters.', longest)
     );
-  elsif name ~ '^\s|\s$|[[:cntrl:]]' then
+  elsif not soniq._is_name(name => name, longest => longest) then
     perform soniq._refuse(
       code,
       pg_catalog.format('%s has white space at an end or a control character: %L', what, name),
@@ -70,6 +80,15 @@ begin
     );
   end if;
 end;
+$$;
+
+create or replace function soniq._is_job_name(job_name text)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+  select soniq._is_name(name => _is_job_name.job_name, longest => 200);
 $$;
 
 create or replace function soniq._check_job_name(job_name text)
@@ -105,14 +124,12 @@ begin
 end;
 $$;
 
-create or replace function soniq._check_args(args jsonb, max_bytes integer)
-returns void
+create or replace function soniq._refuse_args(args jsonb, max_bytes integer)
+returns jsonb
 language plpgsql
 volatile
 parallel safe
 as $$
-declare
-  bytes integer;
 begin
   if args is null or pg_catalog.jsonb_typeof(args) <> 'object' then
     perform soniq._refuse(
@@ -121,16 +138,28 @@ begin
       'Name the handler''s arguments, as in {"to": "ada@example.org"}; {} for none.'
     );
   end if;
-
-  bytes := pg_catalog.octet_length(args::text);
-  if bytes > max_bytes then
-    perform soniq._refuse(
-      'SQ004',
-      pg_catalog.format('args take %s bytes; the limit is %s', bytes, max_bytes),
-      'Store the data in a table and enqueue its key, or raise soniq.settings.max_args_bytes.'
-    );
-  end if;
+  perform soniq._refuse(
+    'SQ004',
+    pg_catalog.format('args take %s bytes; the limit is %s', pg_catalog.octet_length(args::text), max_bytes),
+    'Store the data in a table and enqueue its key, or raise soniq.settings.max_args_bytes.'
+  );
+  return args;
 end;
+$$;
+
+-- Answers with the args, so that it can stand where they are used: a check in a statement of its own would cost more.
+create or replace function soniq._fitting_args(args jsonb, max_bytes integer)
+returns jsonb
+language sql
+volatile
+parallel safe
+as $$
+  select case
+    when pg_catalog.jsonb_typeof(_fitting_args.args) = 'object'
+      and pg_catalog.octet_length(_fitting_args.args::text) <= _fitting_args.max_bytes
+    then _fitting_args.args
+    else soniq._refuse_args(args => _fitting_args.args, max_bytes => _fitting_args.max_bytes)
+  end;
 $$;
 
 create or replace function soniq._check_headers(headers jsonb)

@@ -78,6 +78,7 @@ volatile
 as $$
 #variable_conflict use_column
 declare
+  as_of constant timestamptz := soniq.clock();
   job record;
   last_job_id bigint;
 begin
@@ -87,11 +88,8 @@ begin
     job_name => schedule.job_name,
     queue => schedule.queue,
     priority => schedule.priority,
-    scheduled_at => null,
-    delay => null,
     max_attempts => schedule.max_attempts,
-    timeout => schedule.timeout,
-    headers => null
+    timeout => schedule.timeout
   );
   perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
@@ -100,7 +98,7 @@ begin
       job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, schedule, due_at
     )
     select
-      schedule.job_name, job.own_queue, job.own_priority, schedule.args, job.as_of, job.as_of, job.tries, job.time_limit,
+      schedule.job_name, job.own_queue, job.own_priority, schedule.args, as_of, as_of, job.tries, job.time_limit,
       schedule.name, run.due_at
     from pg_catalog.unnest(_enqueue_runs.runs) as run (due_at)
     order by run.due_at
@@ -364,7 +362,7 @@ begin
     soniq._check_priority(priority => schedule.priority),
     soniq._check_max_attempts(max_attempts => schedule.max_attempts),
     soniq._check_timeout(timeout => schedule.timeout),
-    soniq._check_args(args => coalesce(schedule.args, '{}'), max_bytes => settings.max_args_bytes)
+    soniq._fitting_args(args => coalesce(schedule.args, '{}'), max_bytes => settings.max_args_bytes)
   from soniq.settings as settings;
 
   given.name := schedule.name;

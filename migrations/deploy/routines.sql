@@ -83,6 +83,16 @@ begin
 end;
 $$;
 
+create or replace function soniq._is_name(name text, longest integer)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+  select pg_catalog.length(_is_name.name) between 1 and _is_name.longest
+    and _is_name.name !~ '^\s|\s$|[[:cntrl:]]';
+$$;
+
 create or replace function soniq._check_name(code text, what text, name text, longest integer)
 returns void
 language plpgsql
@@ -96,7 +106,7 @@ begin
       pg_catalog.format('%s has %s characters: %L', what, pg_catalog.length(name), pg_catalog.left(name, 60)),
       pg_catalog.format('Give 1 to %s characters.', longest)
     );
-  elsif name ~ '^\s|\s$|[[:cntrl:]]' then
+  elsif not soniq._is_name(name => name, longest => longest) then
     perform soniq._refuse(
       code,
       pg_catalog.format('%s has white space at an end or a control character: %L', what, name),
@@ -104,6 +114,15 @@ begin
     );
   end if;
 end;
+$$;
+
+create or replace function soniq._is_job_name(job_name text)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+  select soniq._is_name(name => _is_job_name.job_name, longest => 200);
 $$;
 
 create or replace function soniq._check_job_name(job_name text)
@@ -139,14 +158,12 @@ begin
 end;
 $$;
 
-create or replace function soniq._check_args(args jsonb, max_bytes integer)
-returns void
+create or replace function soniq._refuse_args(args jsonb, max_bytes integer)
+returns jsonb
 language plpgsql
 volatile
 parallel safe
 as $$
-declare
-  bytes integer;
 begin
   if args is null or pg_catalog.jsonb_typeof(args) <> 'object' then
     perform soniq._refuse(
@@ -155,16 +172,28 @@ begin
       'Name the handler''s arguments, as in {"to": "ada@example.org"}; {} for none.'
     );
   end if;
-
-  bytes := pg_catalog.octet_length(args::text);
-  if bytes > max_bytes then
-    perform soniq._refuse(
-      'SQ004',
-      pg_catalog.format('args take %s bytes; the limit is %s', bytes, max_bytes),
-      'Store the data in a table and enqueue its key, or raise soniq.settings.max_args_bytes.'
-    );
-  end if;
+  perform soniq._refuse(
+    'SQ004',
+    pg_catalog.format('args take %s bytes; the limit is %s', pg_catalog.octet_length(args::text), max_bytes),
+    'Store the data in a table and enqueue its key, or raise soniq.settings.max_args_bytes.'
+  );
+  return args;
 end;
+$$;
+
+-- Answers with the args, so that it can stand where they are used: a check in a statement of its own would cost more.
+create or replace function soniq._fitting_args(args jsonb, max_bytes integer)
+returns jsonb
+language sql
+volatile
+parallel safe
+as $$
+  select case
+    when pg_catalog.jsonb_typeof(_fitting_args.args) = 'object'
+      and pg_catalog.octet_length(_fitting_args.args::text) <= _fitting_args.max_bytes
+    then _fitting_args.args
+    else soniq._refuse_args(args => _fitting_args.args, max_bytes => _fitting_args.max_bytes)
+  end;
 $$;
 
 create or replace function soniq._check_headers(headers jsonb)
@@ -1904,7 +1933,52 @@ Errors: SQ002 queue.';
 -- Adding jobs. Everything here happens in the caller's transaction: a job exists when, and only when, the data
 -- it is about does.
 
+-- The one answer to what an enqueue's caller left out. Each enqueue asks, so it is a query that the caller's plan takes in;
+-- the limits keep the planner to one look-up in each table.
 create or replace function soniq._job_options(
+  job_name text,
+  queue text,
+  priority integer,
+  max_attempts integer,
+  timeout interval
+)
+returns table (
+  own_queue text,
+  own_priority smallint,
+  tries integer,
+  time_limit interval,
+  max_args_bytes integer
+)
+language sql
+stable
+as $$
+  select
+    coalesce(_job_options.queue, type.queue, settings.default_queue),
+    coalesce(_job_options.priority::smallint, type.priority, waiting.priority, settings.default_priority),
+    coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
+    coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
+    settings.max_args_bytes
+  from soniq.settings as settings
+  left join lateral (
+    select known.queue, known.priority, known.max_attempts, known.timeout
+    from soniq.job_types as known
+    where known.job_name = _job_options.job_name
+    limit 1
+  ) as type
+    on true
+  left join lateral (
+    select known.priority, known.max_attempts, known.timeout
+    from soniq.queues as known
+    where known.queue = coalesce(_job_options.queue, type.queue, settings.default_queue)
+    limit 1
+  ) as waiting
+    on true;
+$$;
+
+comment on function soniq._job_options(text, text, integer, integer, interval) is
+'An enqueue''s options, with what is NULL filled in: from the job type, then the queue, then soniq.settings.';
+
+create or replace function soniq._check_options(
   job_name text,
   queue text,
   priority integer,
@@ -1912,53 +1986,26 @@ create or replace function soniq._job_options(
   delay interval,
   max_attempts integer,
   timeout interval,
-  headers jsonb,
-  out own_queue text,
-  out own_priority smallint,
-  out run_at timestamptz,
-  out tries integer,
-  out time_limit interval,
-  out max_args_bytes integer,
-  out as_of timestamptz
+  dedup_key text,
+  headers jsonb
 )
-returns record
+returns void
 language plpgsql
 volatile
-set plan_cache_mode = force_generic_plan
 as $$
-#variable_conflict use_column
 begin
   perform
-    soniq._check_given(code => 'SQ001', what => 'job_name', value => _job_options.job_name),
-    soniq._check_job_name(job_name => _job_options.job_name),
-    soniq._check_queue(queue => _job_options.queue),
-    soniq._check_priority(priority => _job_options.priority),
-    soniq._check_schedule(scheduled_at => _job_options.scheduled_at, delay => _job_options.delay),
-    soniq._check_max_attempts(max_attempts => _job_options.max_attempts),
-    soniq._check_timeout(timeout => _job_options.timeout),
-    soniq._check_headers(headers => _job_options.headers);
-
-  as_of := soniq.clock();
-
-  select
-    coalesce(_job_options.queue, type.queue, settings.default_queue),
-    coalesce(_job_options.priority::smallint, type.priority, waiting.priority, settings.default_priority),
-    coalesce(_job_options.scheduled_at, as_of + _job_options.delay, as_of),
-    coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
-    coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
-    settings.max_args_bytes
-  into own_queue, own_priority, run_at, tries, time_limit, max_args_bytes
-  from soniq.settings as settings
-  left join soniq.job_types as type
-    on type.job_name = _job_options.job_name
-  left join soniq.queues as waiting
-    on waiting.queue = coalesce(_job_options.queue, type.queue, settings.default_queue)
-  where settings.only_row;
+    soniq._check_given(code => 'SQ001', what => 'job_name', value => _check_options.job_name),
+    soniq._check_job_name(job_name => _check_options.job_name),
+    soniq._check_queue(queue => _check_options.queue),
+    soniq._check_priority(priority => _check_options.priority),
+    soniq._check_schedule(scheduled_at => _check_options.scheduled_at, delay => _check_options.delay),
+    soniq._check_max_attempts(max_attempts => _check_options.max_attempts),
+    soniq._check_timeout(timeout => _check_options.timeout),
+    soniq._check_dedup_key(dedup_key => _check_options.dedup_key),
+    soniq._check_headers(headers => _check_options.headers);
 end;
 $$;
-
-comment on function soniq._job_options(text, text, integer, timestamptz, interval, integer, interval, jsonb) is
-'Checks an enqueue''s options and fills in what is NULL: from the job type, then the queue, then soniq.settings.';
 
 create or replace function soniq.enqueue(
   job_name text,
@@ -1980,37 +2027,69 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  job record;
+  as_of constant timestamptz := soniq.clock();
+  run_at timestamptz;
   job_id bigint;
+  own_queue text;
+  own_priority smallint;
+  lane_is_open boolean;
 begin
-  select *
-  into job
-  from soniq._job_options(
-    job_name => enqueue.job_name,
-    queue => enqueue.queue,
-    priority => enqueue.priority,
-    scheduled_at => enqueue.scheduled_at,
-    delay => enqueue.delay,
-    max_attempts => enqueue.max_attempts,
-    timeout => enqueue.timeout,
-    headers => enqueue.headers
-  );
-  perform
-    soniq._check_args(args => enqueue.args, max_bytes => job.max_args_bytes),
-    soniq._check_dedup_key(dedup_key => enqueue.dedup_key),
-    soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
+  -- Most callers give a name and args and nothing else. Each check costs more than these two conditions.
+  if soniq._is_job_name(job_name => enqueue.job_name) is not true
+    or pg_catalog.num_nonnulls(
+      enqueue.queue, enqueue.priority, enqueue.scheduled_at, enqueue.delay, enqueue.max_attempts, enqueue.timeout,
+      enqueue.dedup_key, enqueue.headers
+    ) > 0
+  then
+    perform soniq._check_options(
+      job_name => enqueue.job_name,
+      queue => enqueue.queue,
+      priority => enqueue.priority,
+      scheduled_at => enqueue.scheduled_at,
+      delay => enqueue.delay,
+      max_attempts => enqueue.max_attempts,
+      timeout => enqueue.timeout,
+      dedup_key => enqueue.dedup_key,
+      headers => enqueue.headers
+    );
+  end if;
+  run_at := coalesce(enqueue.scheduled_at, as_of + enqueue.delay, as_of);
 
   loop
     insert into soniq.jobs (
       job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key,
       headers
     )
-    values (
-      enqueue.job_name, job.own_queue, job.own_priority, enqueue.args, job.run_at, job.as_of, job.tries,
-      job.time_limit, enqueue.dedup_key, enqueue.headers
-    )
+    select
+      enqueue.job_name,
+      job.own_queue,
+      job.own_priority,
+      soniq._fitting_args(args => enqueue.args, max_bytes => job.max_args_bytes),
+      run_at,
+      as_of,
+      job.tries,
+      job.time_limit,
+      enqueue.dedup_key,
+      enqueue.headers
+    from soniq._job_options(
+      job_name => enqueue.job_name,
+      queue => enqueue.queue,
+      priority => enqueue.priority,
+      max_attempts => enqueue.max_attempts,
+      timeout => enqueue.timeout
+    ) as job
     on conflict (dedup_key) where status = 'queued' and dedup_key is not null do nothing
-    returning id into job_id;
+    returning
+      jobs.id,
+      jobs.queue,
+      jobs.priority,
+      exists (
+        select
+        from soniq.lanes as lane
+        where lane.queue = jobs.queue
+          and lane.priority = jobs.priority
+      )
+    into job_id, own_queue, own_priority, lane_is_open;
     exit when found;
 
     select holder.id
@@ -2018,12 +2097,17 @@ begin
     from soniq.jobs as holder
     where holder.dedup_key = enqueue.dedup_key
       and holder.status = 'queued';
+    if found then
+      return job_id;
+    end if;
     -- Not found: the holder was claimed in between, so the key is free again.
-    exit when found;
   end loop;
 
-  if job.run_at <= job.as_of then
-    perform soniq._wake(queue => job.own_queue);
+  if not lane_is_open then
+    perform soniq._open_lane(queue => own_queue, priority => own_priority);
+  end if;
+  if run_at <= as_of then
+    perform soniq._wake(queue => own_queue);
   end if;
   return job_id;
 end;
@@ -2063,11 +2147,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
+  as_of constant timestamptz := soniq.clock();
+  run_at timestamptz;
   job record;
 begin
-  select *
-  into job
-  from soniq._job_options(
+  perform soniq._check_options(
     job_name => enqueue_many.job_name,
     queue => enqueue_many.queue,
     priority => enqueue_many.priority,
@@ -2075,16 +2159,25 @@ begin
     delay => enqueue_many.delay,
     max_attempts => enqueue_many.max_attempts,
     timeout => enqueue_many.timeout,
+    dedup_key => null,
     headers => enqueue_many.headers
   );
+  run_at := coalesce(enqueue_many.scheduled_at, as_of + enqueue_many.delay, as_of);
   if enqueue_many.args is null then
     perform soniq._refuse('SQ003', 'args is NULL', 'Give an array of JSON objects, one for each job.');
   elsif pg_catalog.cardinality(enqueue_many.args) = 0 then
     return;
   end if;
-  perform soniq._check_args(args => each.args, max_bytes => job.max_args_bytes)
-  from pg_catalog.unnest(enqueue_many.args) as each (args);
 
+  select *
+  into job
+  from soniq._job_options(
+    job_name => enqueue_many.job_name,
+    queue => enqueue_many.queue,
+    priority => enqueue_many.priority,
+    max_attempts => enqueue_many.max_attempts,
+    timeout => enqueue_many.timeout
+  );
   perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
   return query
@@ -2092,13 +2185,20 @@ begin
     job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers
   )
   select
-    enqueue_many.job_name, job.own_queue, job.own_priority, each.args, job.run_at, job.as_of, job.tries,
-    job.time_limit, enqueue_many.headers
+    enqueue_many.job_name,
+    job.own_queue,
+    job.own_priority,
+    soniq._fitting_args(args => each.args, max_bytes => job.max_args_bytes),
+    run_at,
+    as_of,
+    job.tries,
+    job.time_limit,
+    enqueue_many.headers
   from pg_catalog.unnest(enqueue_many.args) with ordinality as each (args, position)
   order by each.position
   returning id;
 
-  if job.run_at <= job.as_of then
+  if run_at <= as_of then
     perform soniq._wake(queue => job.own_queue);
   end if;
 end;
@@ -3972,6 +4072,7 @@ volatile
 as $$
 #variable_conflict use_column
 declare
+  as_of constant timestamptz := soniq.clock();
   job record;
   last_job_id bigint;
 begin
@@ -3981,11 +4082,8 @@ begin
     job_name => schedule.job_name,
     queue => schedule.queue,
     priority => schedule.priority,
-    scheduled_at => null,
-    delay => null,
     max_attempts => schedule.max_attempts,
-    timeout => schedule.timeout,
-    headers => null
+    timeout => schedule.timeout
   );
   perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
@@ -3994,7 +4092,7 @@ begin
       job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, schedule, due_at
     )
     select
-      schedule.job_name, job.own_queue, job.own_priority, schedule.args, job.as_of, job.as_of, job.tries, job.time_limit,
+      schedule.job_name, job.own_queue, job.own_priority, schedule.args, as_of, as_of, job.tries, job.time_limit,
       schedule.name, run.due_at
     from pg_catalog.unnest(_enqueue_runs.runs) as run (due_at)
     order by run.due_at
@@ -4258,7 +4356,7 @@ begin
     soniq._check_priority(priority => schedule.priority),
     soniq._check_max_attempts(max_attempts => schedule.max_attempts),
     soniq._check_timeout(timeout => schedule.timeout),
-    soniq._check_args(args => coalesce(schedule.args, '{}'), max_bytes => settings.max_args_bytes)
+    soniq._fitting_args(args => coalesce(schedule.args, '{}'), max_bytes => settings.max_args_bytes)
   from soniq.settings as settings;
 
   given.name := schedule.name;
