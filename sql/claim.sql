@@ -3,40 +3,42 @@
 --
 -- The planner may not choose here. A plan made while the table was small, or for a batch of unknown size, would read or
 -- sort the whole backlog for each batch; so the ids come from a subquery with a limit, in index order, and what would
--- leave the index is switched off.
+-- leave the index is switched off, by claim() for all that it calls: each function that sets something costs a claim more.
 
 create or replace function soniq._pick_from_lane(lane_id integer, share integer, skip_jobs text[], as_of timestamptz)
 returns bigint[]
 language plpgsql
 volatile
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
 as $$
 #variable_conflict use_column
 declare
   started_at constant timestamptz := pg_catalog.clock_timestamp();
-  lane soniq.lanes;
-  start record;
+  hint constant bigint[] := soniq._scan_hint(lane_id => _pick_from_lane.lane_id);
+  lane_queue text;
+  lane_priority smallint;
+  start_at timestamptz := '-infinity';
+  start_id bigint := 0;
   picked bigint[];
 begin
-  select *
-  into lane
-  from soniq.lanes as known
-  where known.lane_id = _pick_from_lane.lane_id;
-  select *
-  into start
-  from soniq._scan_start(lane_id => lane.lane_id);
+  select lane.queue, lane.priority
+  into lane_queue, lane_priority
+  from soniq.lanes as lane
+  where lane.lane_id = _pick_from_lane.lane_id;
+
+  if hint is not null then
+    select start.scheduled_at, start.job_id
+    into start_at, start_id
+    from soniq._scan_start(lane_id => _pick_from_lane.lane_id) as start;
+  end if;
 
   picked := array(
     select job.id
     from soniq.jobs as job
     where job.status = 'queued'
-      and job.queue = lane.queue
-      and job.priority = lane.priority
+      and job.queue = lane_queue
+      and job.priority = lane_priority
       and job.scheduled_at <= _pick_from_lane.as_of
-      and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
+      and (job.scheduled_at, job.id) > (start_at, start_id)
       and (_pick_from_lane.skip_jobs is null or job.job_name <> all (_pick_from_lane.skip_jobs))
     order by job.scheduled_at, job.id
     limit _pick_from_lane.share
@@ -44,11 +46,13 @@ begin
   );
 
   -- What was skipped on purpose lies below the last key and must be found again.
-  if _pick_from_lane.skip_jobs is null then
+  if _pick_from_lane.skip_jobs is null
+    and (hint is not null or soniq._walked(started_at => started_at, jobs => pg_catalog.cardinality(picked)) > 0)
+  then
     perform soniq._remember_scan(
-      lane_id => lane.lane_id,
+      lane_id => _pick_from_lane.lane_id,
       started_at => started_at,
-      whole => start.job_id = 0,
+      whole => start_id = 0,
       full_share => pg_catalog.cardinality(picked) = _pick_from_lane.share,
       picked => picked
     );
@@ -70,6 +74,12 @@ declare
   picked bigint[] := array[]::bigint[];
   part record;
 begin
+  if pg_catalog.cardinality(lane_ids) = 1 then
+    return soniq._pick_from_lane(
+      lane_id => lane_ids[1], share => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+    );
+  end if;
+
   for part in
     select *
     from soniq._lane_shares(
@@ -86,30 +96,6 @@ $$;
 
 comment on function soniq._pick(integer[], integer, text[], timestamptz) is
 'Locks up to max_jobs ready jobs of lanes of one priority and answers with their ids.';
-
-create or replace function soniq._lease(job_ids bigint[], runner_id bigint, as_of timestamptz)
-returns setof soniq.jobs
-language plpgsql
-volatile
-set enable_seqscan = off
-set jit = off
-as $$
-#variable_conflict use_column
-begin
-  return query
-  update soniq.jobs as job
-  set status = 'processing',
-    attempt = job.attempt + 1,
-    runner_id = _lease.runner_id,
-    claimed_at = _lease.as_of,
-    deadline = case when job.timeout > interval '0' then _lease.as_of + job.timeout end
-  where job.id = any (_lease.job_ids)
-  returning job.*;
-end;
-$$;
-
-comment on function soniq._lease(bigint[], bigint, timestamptz) is
-'Gives a runner the lease of jobs that the caller has locked.';
 
 create or replace view soniq.claimed_job as
 select
@@ -144,6 +130,11 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -152,7 +143,9 @@ declare
   picked bigint[];
   level record;
 begin
-  perform soniq._check_queues(queues => claim.queues);
+  if claim.queues is not null then
+    perform soniq._check_queues(queues => claim.queues);
+  end if;
   if max_jobs is null or max_jobs not between 1 and 10000 then
     perform soniq._refuse(
       'SQ012',
@@ -180,11 +173,21 @@ begin
         lane_ids => level.lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
       );
       return query
-      select
-        job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
-        job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
-      from soniq._lease(job_ids => picked, runner_id => claim.runner_id, as_of => as_of) as job
-      order by job.scheduled_at, job.id;
+      with leased as (
+        update soniq.jobs as job
+        set status = 'processing',
+          attempt = job.attempt + 1,
+          runner_id = claim.runner_id,
+          claimed_at = as_of,
+          deadline = case when job.timeout > interval '0' then as_of + job.timeout end
+        where job.id = any (picked)
+        returning
+          job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
+          job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
+      )
+      select *
+      from leased
+      order by leased.scheduled_at, leased.id;
       wanted := wanted - pg_catalog.cardinality(picked);
       exit when wanted = 0 or pg_catalog.cardinality(picked) = 0 or pg_catalog.cardinality(level.lane_ids) = 1;
     end loop;

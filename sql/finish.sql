@@ -15,6 +15,7 @@ create or replace function soniq._move_to_finished(
 returns boolean[]
 language plpgsql
 volatile
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
@@ -24,7 +25,7 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
   common_retention constant interval := settings.retention from soniq.settings as settings;
-  finished boolean[];
+  finished bigint[];
 begin
   with lease as (
     select *
@@ -67,12 +68,19 @@ begin
     from dated
     where dated.retention > interval '0'
   )
-  select coalesce(pg_catalog.array_agg(ended.id is not null order by lease.position), '{}')
+  select pg_catalog.array_agg(ended.position)
   into finished
-  from lease
-  left join ended
-    on ended.position = lease.position;
-  return finished;
+  from ended;
+
+  -- Mostly all are, and to find out which costs as much as to delete them.
+  if pg_catalog.cardinality(finished) = pg_catalog.cardinality(job_ids) then
+    return pg_catalog.array_fill(true, array[pg_catalog.cardinality(finished)]);
+  end if;
+  return array(
+    select coalesce(given.position = any (finished), false)
+    from pg_catalog.generate_series(1, pg_catalog.cardinality(job_ids)) as given (position)
+    order by given.position
+  );
 end;
 $$;
 

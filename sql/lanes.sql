@@ -53,40 +53,72 @@ create or replace function soniq._lane_shares(lane_ids integer[], max_jobs integ
 returns table (lane_id integer, share integer)
 language plpgsql
 volatile
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
 as $$
 #variable_conflict use_column
+declare
+  lanes constant integer := pg_catalog.cardinality(lane_ids);
+  -- How far to read into each lane: twice an equal share, for mostly they are about equal.
+  depths integer[] := pg_catalog.array_fill(least(max_jobs, 4 + 2 * max_jobs / lanes), array[lanes]);
+  shares integer[];
 begin
-  if pg_catalog.cardinality(lane_ids) = 1 then
-    return query select lane_ids[1], max_jobs;
-    return;
-  end if;
+  loop
+    shares := array(
+      with ready as materialized (
+        select given.position, head.scheduled_at, head.id
+        from rows from (
+          pg_catalog.unnest(_lane_shares.lane_ids), pg_catalog.unnest(depths)
+        ) with ordinality as given (lane_id, depth, position)
+        join soniq.lanes as lane
+          on lane.lane_id = given.lane_id
+        cross join lateral soniq._scan_start(lane_id => lane.lane_id) as start
+        cross join lateral (
+          select job.scheduled_at, job.id
+          from soniq.jobs as job
+          where job.status = 'queued'
+            and job.queue = lane.queue
+            and job.priority = lane.priority
+            and job.scheduled_at <= _lane_shares.as_of
+            and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
+            and (_lane_shares.skip_jobs is null or job.job_name <> all (_lane_shares.skip_jobs))
+          order by job.scheduled_at, job.id
+          limit given.depth
+        ) as head
+      ),
+      oldest as (
+        select ready.position
+        from ready
+        order by ready.scheduled_at, ready.id
+        limit _lane_shares.max_jobs
+      )
+      select pg_catalog.count(oldest.position)::integer
+      from pg_catalog.generate_series(1, lanes) as lane (position)
+      left join oldest
+        on oldest.position = lane.position
+      group by lane.position
+      order by lane.position
+    );
+
+    -- A lane of which all that was read is among the oldest may have more that belongs to them.
+    exit when not exists (
+      select
+      from rows from (pg_catalog.unnest(shares), pg_catalog.unnest(depths)) as read (share, depth)
+      where read.share = read.depth
+        and read.depth < _lane_shares.max_jobs
+    );
+    depths := array(
+      -- What is read further in one lane can only make the others' shares smaller.
+      select case when read.share = read.depth then least(_lane_shares.max_jobs, 4 * read.depth) else read.share + 1 end
+      from rows from (
+        pg_catalog.unnest(shares), pg_catalog.unnest(depths)
+      ) with ordinality as read (share, depth, position)
+      order by read.position
+    );
+  end loop;
 
   return query
-  select oldest.lane_id, pg_catalog.count(*)::integer
-  from (
-    select lane.lane_id, ready.scheduled_at, ready.id
-    from soniq.lanes as lane
-    cross join lateral soniq._scan_start(lane_id => lane.lane_id) as start
-    cross join lateral (
-      select job.scheduled_at, job.id
-      from soniq.jobs as job
-      where job.status = 'queued'
-        and job.queue = lane.queue
-        and job.priority = lane.priority
-        and job.scheduled_at <= _lane_shares.as_of
-        and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
-        and (_lane_shares.skip_jobs is null or job.job_name <> all (_lane_shares.skip_jobs))
-      order by job.scheduled_at, job.id
-      limit _lane_shares.max_jobs
-    ) as ready
-    where lane.lane_id = any (_lane_shares.lane_ids)
-    order by ready.scheduled_at, ready.id
-    limit _lane_shares.max_jobs
-  ) as oldest
-  group by oldest.lane_id;
+  select read.lane_id, read.share
+  from rows from (pg_catalog.unnest(_lane_shares.lane_ids), pg_catalog.unnest(shares)) as read (lane_id, share)
+  where read.share > 0;
 end;
 $$;
 

@@ -27,6 +27,15 @@ as $$
   select nullif(pg_catalog.current_setting('soniq.lane_' || lane_id, true), '')::bigint[];
 $$;
 
+create or replace function soniq._is_in_force(hint bigint[])
+returns boolean
+language sql
+volatile
+as $$
+  select _is_in_force.hint[4] > 0
+    and soniq._microseconds(pg_catalog.clock_timestamp()) - _is_in_force.hint[3] < 20 * _is_in_force.hint[4];
+$$;
+
 create or replace function soniq._scan_start(lane_id integer)
 returns table (scheduled_at timestamptz, job_id bigint)
 language plpgsql
@@ -35,7 +44,7 @@ as $$
 declare
   hint constant bigint[] := soniq._scan_hint(lane_id => _scan_start.lane_id);
 begin
-  if hint[4] > 0 and soniq._microseconds(pg_catalog.clock_timestamp()) - hint[3] < 20 * hint[4] then
+  if soniq._is_in_force(hint => hint) then
     return query select timestamptz 'epoch' + hint[1] * interval '1 microsecond', hint[2];
   else
     return query select timestamptz '-infinity', bigint '0';
@@ -45,6 +54,22 @@ $$;
 
 comment on function soniq._scan_start(integer) is
 'The key above which a claim reads this lane: the session''s hint, or the very beginning.';
+
+create or replace function soniq._walked(started_at timestamptz, jobs integer)
+returns bigint
+language sql
+volatile
+as $$
+  -- Locking what it picks is work that any reading does; only the rest counts as walking.
+  select greatest(
+    soniq._microseconds(pg_catalog.clock_timestamp()) - soniq._microseconds(_walked.started_at) - 5000
+      - 50 * _walked.jobs,
+    0
+  );
+$$;
+
+comment on function soniq._walked(timestamptz, integer) is
+'How many microseconds a reading that picked so many jobs has spent on what it did not pick; 0 where it was quick.';
 
 create or replace function soniq._remember_scan(
   lane_id integer,
@@ -59,32 +84,31 @@ volatile
 as $$
 declare
   before constant bigint[] := coalesce(soniq._scan_hint(lane_id => _remember_scan.lane_id), '{0,0,0,0}');
-  finished_at constant timestamptz := pg_catalog.clock_timestamp();
-  took constant bigint := soniq._microseconds(finished_at) - soniq._microseconds(started_at);
   jobs constant integer := pg_catalog.cardinality(picked);
+  walked constant bigint := soniq._walked(started_at => _remember_scan.started_at, jobs => jobs);
   last_key bigint[];
+  hint bigint[];
 begin
-  select array[soniq._microseconds(job.scheduled_at), job.id]
-  into last_key
-  from soniq.jobs as job
-  where job.id = picked[jobs];
+  if walked > 0 or not whole then
+    select array[soniq._microseconds(job.scheduled_at), job.id]
+    into last_key
+    from soniq.jobs as job
+    where job.id = picked[jobs];
 
-  -- A whole reading that found fewer jobs than it wanted has left nothing behind, however low its last one lies.
-  if last_key is null or (whole and not full_share) then
-    last_key := greatest(before[1:2], last_key);
+    -- A whole reading that found fewer jobs than it wanted has left nothing behind, however low its last one lies.
+    if last_key is null or (whole and not full_share) then
+      last_key := greatest(before[1:2], last_key);
+    end if;
+
+    hint := last_key || case
+      when whole then array[soniq._microseconds(pg_catalog.clock_timestamp()), walked]
+      else before[3:4]
+    end;
   end if;
 
-  perform pg_catalog.set_config(
-    'soniq.lane_' || lane_id,
-    case
-      when not whole then last_key || before[3:4]
-      -- Locking what it picks is work that any reading does; only the rest counts as walking.
-      else last_key || array[soniq._microseconds(finished_at), greatest(took - 5000 - 50 * jobs, 0)]
-    end::text,
-    false
-  );
+  perform pg_catalog.set_config('soniq.lane_' || lane_id, coalesce(hint::text, ''), false);
 end;
 $$;
 
 comment on function soniq._remember_scan(integer, timestamptz, boolean, boolean, bigint[]) is
-'Keeps, for this session, where its next claim may start to read the lane.';
+'Keeps, for this session, where its next claim may start to read the lane; forgets it where a whole reading was quick.';

@@ -1556,6 +1556,15 @@ as $$
   select nullif(pg_catalog.current_setting('soniq.lane_' || lane_id, true), '')::bigint[];
 $$;
 
+create or replace function soniq._is_in_force(hint bigint[])
+returns boolean
+language sql
+volatile
+as $$
+  select _is_in_force.hint[4] > 0
+    and soniq._microseconds(pg_catalog.clock_timestamp()) - _is_in_force.hint[3] < 20 * _is_in_force.hint[4];
+$$;
+
 create or replace function soniq._scan_start(lane_id integer)
 returns table (scheduled_at timestamptz, job_id bigint)
 language plpgsql
@@ -1564,7 +1573,7 @@ as $$
 declare
   hint constant bigint[] := soniq._scan_hint(lane_id => _scan_start.lane_id);
 begin
-  if hint[4] > 0 and soniq._microseconds(pg_catalog.clock_timestamp()) - hint[3] < 20 * hint[4] then
+  if soniq._is_in_force(hint => hint) then
     return query select timestamptz 'epoch' + hint[1] * interval '1 microsecond', hint[2];
   else
     return query select timestamptz '-infinity', bigint '0';
@@ -1574,6 +1583,22 @@ $$;
 
 comment on function soniq._scan_start(integer) is
 'The key above which a claim reads this lane: the session''s hint, or the very beginning.';
+
+create or replace function soniq._walked(started_at timestamptz, jobs integer)
+returns bigint
+language sql
+volatile
+as $$
+  -- Locking what it picks is work that any reading does; only the rest counts as walking.
+  select greatest(
+    soniq._microseconds(pg_catalog.clock_timestamp()) - soniq._microseconds(_walked.started_at) - 5000
+      - 50 * _walked.jobs,
+    0
+  );
+$$;
+
+comment on function soniq._walked(timestamptz, integer) is
+'How many microseconds a reading that picked so many jobs has spent on what it did not pick; 0 where it was quick.';
 
 create or replace function soniq._remember_scan(
   lane_id integer,
@@ -1588,35 +1613,34 @@ volatile
 as $$
 declare
   before constant bigint[] := coalesce(soniq._scan_hint(lane_id => _remember_scan.lane_id), '{0,0,0,0}');
-  finished_at constant timestamptz := pg_catalog.clock_timestamp();
-  took constant bigint := soniq._microseconds(finished_at) - soniq._microseconds(started_at);
   jobs constant integer := pg_catalog.cardinality(picked);
+  walked constant bigint := soniq._walked(started_at => _remember_scan.started_at, jobs => jobs);
   last_key bigint[];
+  hint bigint[];
 begin
-  select array[soniq._microseconds(job.scheduled_at), job.id]
-  into last_key
-  from soniq.jobs as job
-  where job.id = picked[jobs];
+  if walked > 0 or not whole then
+    select array[soniq._microseconds(job.scheduled_at), job.id]
+    into last_key
+    from soniq.jobs as job
+    where job.id = picked[jobs];
 
-  -- A whole reading that found fewer jobs than it wanted has left nothing behind, however low its last one lies.
-  if last_key is null or (whole and not full_share) then
-    last_key := greatest(before[1:2], last_key);
+    -- A whole reading that found fewer jobs than it wanted has left nothing behind, however low its last one lies.
+    if last_key is null or (whole and not full_share) then
+      last_key := greatest(before[1:2], last_key);
+    end if;
+
+    hint := last_key || case
+      when whole then array[soniq._microseconds(pg_catalog.clock_timestamp()), walked]
+      else before[3:4]
+    end;
   end if;
 
-  perform pg_catalog.set_config(
-    'soniq.lane_' || lane_id,
-    case
-      when not whole then last_key || before[3:4]
-      -- Locking what it picks is work that any reading does; only the rest counts as walking.
-      else last_key || array[soniq._microseconds(finished_at), greatest(took - 5000 - 50 * jobs, 0)]
-    end::text,
-    false
-  );
+  perform pg_catalog.set_config('soniq.lane_' || lane_id, coalesce(hint::text, ''), false);
 end;
 $$;
 
 comment on function soniq._remember_scan(integer, timestamptz, boolean, boolean, bigint[]) is
-'Keeps, for this session, where its next claim may start to read the lane.';
+'Keeps, for this session, where its next claim may start to read the lane; forgets it where a whole reading was quick.';
 
 -- Lanes: a lane is a queue and a priority, and its ready jobs are one contiguous range of the index that claims
 -- read. This file opens lanes and decides how much a claim takes from each.
@@ -1673,40 +1697,72 @@ create or replace function soniq._lane_shares(lane_ids integer[], max_jobs integ
 returns table (lane_id integer, share integer)
 language plpgsql
 volatile
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
 as $$
 #variable_conflict use_column
+declare
+  lanes constant integer := pg_catalog.cardinality(lane_ids);
+  -- How far to read into each lane: twice an equal share, for mostly they are about equal.
+  depths integer[] := pg_catalog.array_fill(least(max_jobs, 4 + 2 * max_jobs / lanes), array[lanes]);
+  shares integer[];
 begin
-  if pg_catalog.cardinality(lane_ids) = 1 then
-    return query select lane_ids[1], max_jobs;
-    return;
-  end if;
+  loop
+    shares := array(
+      with ready as materialized (
+        select given.position, head.scheduled_at, head.id
+        from rows from (
+          pg_catalog.unnest(_lane_shares.lane_ids), pg_catalog.unnest(depths)
+        ) with ordinality as given (lane_id, depth, position)
+        join soniq.lanes as lane
+          on lane.lane_id = given.lane_id
+        cross join lateral soniq._scan_start(lane_id => lane.lane_id) as start
+        cross join lateral (
+          select job.scheduled_at, job.id
+          from soniq.jobs as job
+          where job.status = 'queued'
+            and job.queue = lane.queue
+            and job.priority = lane.priority
+            and job.scheduled_at <= _lane_shares.as_of
+            and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
+            and (_lane_shares.skip_jobs is null or job.job_name <> all (_lane_shares.skip_jobs))
+          order by job.scheduled_at, job.id
+          limit given.depth
+        ) as head
+      ),
+      oldest as (
+        select ready.position
+        from ready
+        order by ready.scheduled_at, ready.id
+        limit _lane_shares.max_jobs
+      )
+      select pg_catalog.count(oldest.position)::integer
+      from pg_catalog.generate_series(1, lanes) as lane (position)
+      left join oldest
+        on oldest.position = lane.position
+      group by lane.position
+      order by lane.position
+    );
+
+    -- A lane of which all that was read is among the oldest may have more that belongs to them.
+    exit when not exists (
+      select
+      from rows from (pg_catalog.unnest(shares), pg_catalog.unnest(depths)) as read (share, depth)
+      where read.share = read.depth
+        and read.depth < _lane_shares.max_jobs
+    );
+    depths := array(
+      -- What is read further in one lane can only make the others' shares smaller.
+      select case when read.share = read.depth then least(_lane_shares.max_jobs, 4 * read.depth) else read.share + 1 end
+      from rows from (
+        pg_catalog.unnest(shares), pg_catalog.unnest(depths)
+      ) with ordinality as read (share, depth, position)
+      order by read.position
+    );
+  end loop;
 
   return query
-  select oldest.lane_id, pg_catalog.count(*)::integer
-  from (
-    select lane.lane_id, ready.scheduled_at, ready.id
-    from soniq.lanes as lane
-    cross join lateral soniq._scan_start(lane_id => lane.lane_id) as start
-    cross join lateral (
-      select job.scheduled_at, job.id
-      from soniq.jobs as job
-      where job.status = 'queued'
-        and job.queue = lane.queue
-        and job.priority = lane.priority
-        and job.scheduled_at <= _lane_shares.as_of
-        and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
-        and (_lane_shares.skip_jobs is null or job.job_name <> all (_lane_shares.skip_jobs))
-      order by job.scheduled_at, job.id
-      limit _lane_shares.max_jobs
-    ) as ready
-    where lane.lane_id = any (_lane_shares.lane_ids)
-    order by ready.scheduled_at, ready.id
-    limit _lane_shares.max_jobs
-  ) as oldest
-  group by oldest.lane_id;
+  select read.lane_id, read.share
+  from rows from (pg_catalog.unnest(_lane_shares.lane_ids), pg_catalog.unnest(shares)) as read (lane_id, share)
+  where read.share > 0;
 end;
 $$;
 
@@ -2214,40 +2270,42 @@ Parameters and errors as in enqueue().';
 --
 -- The planner may not choose here. A plan made while the table was small, or for a batch of unknown size, would read or
 -- sort the whole backlog for each batch; so the ids come from a subquery with a limit, in index order, and what would
--- leave the index is switched off.
+-- leave the index is switched off, by claim() for all that it calls: each function that sets something costs a claim more.
 
 create or replace function soniq._pick_from_lane(lane_id integer, share integer, skip_jobs text[], as_of timestamptz)
 returns bigint[]
 language plpgsql
 volatile
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
 as $$
 #variable_conflict use_column
 declare
   started_at constant timestamptz := pg_catalog.clock_timestamp();
-  lane soniq.lanes;
-  start record;
+  hint constant bigint[] := soniq._scan_hint(lane_id => _pick_from_lane.lane_id);
+  lane_queue text;
+  lane_priority smallint;
+  start_at timestamptz := '-infinity';
+  start_id bigint := 0;
   picked bigint[];
 begin
-  select *
-  into lane
-  from soniq.lanes as known
-  where known.lane_id = _pick_from_lane.lane_id;
-  select *
-  into start
-  from soniq._scan_start(lane_id => lane.lane_id);
+  select lane.queue, lane.priority
+  into lane_queue, lane_priority
+  from soniq.lanes as lane
+  where lane.lane_id = _pick_from_lane.lane_id;
+
+  if hint is not null then
+    select start.scheduled_at, start.job_id
+    into start_at, start_id
+    from soniq._scan_start(lane_id => _pick_from_lane.lane_id) as start;
+  end if;
 
   picked := array(
     select job.id
     from soniq.jobs as job
     where job.status = 'queued'
-      and job.queue = lane.queue
-      and job.priority = lane.priority
+      and job.queue = lane_queue
+      and job.priority = lane_priority
       and job.scheduled_at <= _pick_from_lane.as_of
-      and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
+      and (job.scheduled_at, job.id) > (start_at, start_id)
       and (_pick_from_lane.skip_jobs is null or job.job_name <> all (_pick_from_lane.skip_jobs))
     order by job.scheduled_at, job.id
     limit _pick_from_lane.share
@@ -2255,11 +2313,13 @@ begin
   );
 
   -- What was skipped on purpose lies below the last key and must be found again.
-  if _pick_from_lane.skip_jobs is null then
+  if _pick_from_lane.skip_jobs is null
+    and (hint is not null or soniq._walked(started_at => started_at, jobs => pg_catalog.cardinality(picked)) > 0)
+  then
     perform soniq._remember_scan(
-      lane_id => lane.lane_id,
+      lane_id => _pick_from_lane.lane_id,
       started_at => started_at,
-      whole => start.job_id = 0,
+      whole => start_id = 0,
       full_share => pg_catalog.cardinality(picked) = _pick_from_lane.share,
       picked => picked
     );
@@ -2281,6 +2341,12 @@ declare
   picked bigint[] := array[]::bigint[];
   part record;
 begin
+  if pg_catalog.cardinality(lane_ids) = 1 then
+    return soniq._pick_from_lane(
+      lane_id => lane_ids[1], share => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+    );
+  end if;
+
   for part in
     select *
     from soniq._lane_shares(
@@ -2297,30 +2363,6 @@ $$;
 
 comment on function soniq._pick(integer[], integer, text[], timestamptz) is
 'Locks up to max_jobs ready jobs of lanes of one priority and answers with their ids.';
-
-create or replace function soniq._lease(job_ids bigint[], runner_id bigint, as_of timestamptz)
-returns setof soniq.jobs
-language plpgsql
-volatile
-set enable_seqscan = off
-set jit = off
-as $$
-#variable_conflict use_column
-begin
-  return query
-  update soniq.jobs as job
-  set status = 'processing',
-    attempt = job.attempt + 1,
-    runner_id = _lease.runner_id,
-    claimed_at = _lease.as_of,
-    deadline = case when job.timeout > interval '0' then _lease.as_of + job.timeout end
-  where job.id = any (_lease.job_ids)
-  returning job.*;
-end;
-$$;
-
-comment on function soniq._lease(bigint[], bigint, timestamptz) is
-'Gives a runner the lease of jobs that the caller has locked.';
 
 create or replace view soniq.claimed_job as
 select
@@ -2355,6 +2397,11 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -2363,7 +2410,9 @@ declare
   picked bigint[];
   level record;
 begin
-  perform soniq._check_queues(queues => claim.queues);
+  if claim.queues is not null then
+    perform soniq._check_queues(queues => claim.queues);
+  end if;
   if max_jobs is null or max_jobs not between 1 and 10000 then
     perform soniq._refuse(
       'SQ012',
@@ -2391,11 +2440,21 @@ begin
         lane_ids => level.lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
       );
       return query
-      select
-        job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
-        job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
-      from soniq._lease(job_ids => picked, runner_id => claim.runner_id, as_of => as_of) as job
-      order by job.scheduled_at, job.id;
+      with leased as (
+        update soniq.jobs as job
+        set status = 'processing',
+          attempt = job.attempt + 1,
+          runner_id = claim.runner_id,
+          claimed_at = as_of,
+          deadline = case when job.timeout > interval '0' then as_of + job.timeout end
+        where job.id = any (picked)
+        returning
+          job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
+          job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
+      )
+      select *
+      from leased
+      order by leased.scheduled_at, leased.id;
       wanted := wanted - pg_catalog.cardinality(picked);
       exit when wanted = 0 or pg_catalog.cardinality(picked) = 0 or pg_catalog.cardinality(level.lane_ids) = 1;
     end loop;
@@ -2699,6 +2758,7 @@ create or replace function soniq._move_to_finished(
 returns boolean[]
 language plpgsql
 volatile
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
@@ -2708,7 +2768,7 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
   common_retention constant interval := settings.retention from soniq.settings as settings;
-  finished boolean[];
+  finished bigint[];
 begin
   with lease as (
     select *
@@ -2751,12 +2811,19 @@ begin
     from dated
     where dated.retention > interval '0'
   )
-  select coalesce(pg_catalog.array_agg(ended.id is not null order by lease.position), '{}')
+  select pg_catalog.array_agg(ended.position)
   into finished
-  from lease
-  left join ended
-    on ended.position = lease.position;
-  return finished;
+  from ended;
+
+  -- Mostly all are, and to find out which costs as much as to delete them.
+  if pg_catalog.cardinality(finished) = pg_catalog.cardinality(job_ids) then
+    return pg_catalog.array_fill(true, array[pg_catalog.cardinality(finished)]);
+  end if;
+  return array(
+    select coalesce(given.position = any (finished), false)
+    from pg_catalog.generate_series(1, pg_catalog.cardinality(job_ids)) as given (position)
+    order by given.position
+  );
 end;
 $$;
 

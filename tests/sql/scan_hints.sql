@@ -39,7 +39,7 @@ create function pg_temp.last_key(queue text)
 returns bigint
 language sql
 as $$
-  select (current_setting(pg_temp.hint_name(queue => last_key.queue))::bigint[])[2];
+  select (nullif(current_setting(pg_temp.hint_name(queue => last_key.queue)), '')::bigint[])[2];
 $$;
 
 -- Claims by their names and in their order, with the session's hints.
@@ -86,10 +86,7 @@ select pg_temp.set_hint((:'jobs'::bigint[])[4], read_ago => '19 seconds', readin
 select is(pg_temp.claimed('{hints a}'), 'nothing', 'nor is it before twenty times the last whole reading has passed');
 select pg_temp.set_hint((:'jobs'::bigint[])[4], read_ago => '20 seconds', reading_took => '1 second') \g /dev/null
 select is(pg_temp.claimed('{hints a}', max_jobs => 1), 'j1', 'then the whole lane is read again');
-select is(
-  pg_temp.last_key('hints a'), (:'jobs'::bigint[])[1],
-  'and as there was as much as was asked for, the hint goes back to it'
-);
+select is(pg_temp.last_key('hints a'), null, 'and as that was quick, the hint is forgotten');
 select is(pg_temp.claimed('{hints a}'), 'j2', 'no job is lost');
 
 select pg_temp.four_jobs('hints back') as jobs \gset
@@ -97,9 +94,34 @@ select pg_temp.claimed('{hints back}') \g /dev/null
 select soniq.release((:'jobs'::bigint[])[2], 1) \g /dev/null
 select pg_temp.set_hint((:'jobs'::bigint[])[4], read_ago => '1 hour', reading_took => '1 second') \g /dev/null
 select is(pg_temp.claimed('{hints back}'), 'j2', 'a job that was released below the hint is found');
+
+-- A whole reading that took long, of which the hint is what it claimed last.
+
+create function pg_temp.remember(job_id bigint, full_share boolean)
+returns void
+language sql
+as $$
+  select soniq._remember_scan(
+    lane_id => (select min(lane.lane_id) from soniq.lanes as lane where lane.queue = job.queue),
+    started_at => clock_timestamp() - interval '1 second',
+    whole => true,
+    full_share => remember.full_share,
+    picked => array[job.id]
+  )
+  from soniq.get_job(remember.job_id) as job;
+$$;
+
+select pg_temp.remember((:'jobs'::bigint[])[4], full_share => true) \g /dev/null
+select is(pg_temp.last_key('hints back'), (:'jobs'::bigint[])[4], 'a reading that took long leaves a hint');
+select pg_temp.remember((:'jobs'::bigint[])[2], full_share => false) \g /dev/null
 select is(
   pg_temp.last_key('hints back'), (:'jobs'::bigint[])[4],
-  'and as it was all there is, the hint does not go back to it'
+  'and where it found less than it asked for, the hint does not go back'
+);
+select pg_temp.remember((:'jobs'::bigint[])[2], full_share => true) \g /dev/null
+select is(
+  pg_temp.last_key('hints back'), (:'jobs'::bigint[])[2],
+  'where it found as much, more may lie above, and it does'
 );
 
 -- Not in force.
