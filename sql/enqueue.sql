@@ -196,7 +196,7 @@ begin
   returning id;
 
   if job.run_at <= job.as_of then
-    perform soniq._wake(queue => job.own_queue);
+    perform soniq._wake(queue => job.own_queue, jobs => pg_catalog.cardinality(enqueue_many.args));
   end if;
 end;
 $$;

@@ -16,12 +16,11 @@ from soniq.database import CONNECTION_LOST, close, connect_patiently, describe
 from soniq.doorbell import Doorbell
 from soniq.execution import LONGEST_WAIT, Execution
 from soniq.job import Job
+from soniq.lookout import Lookout
 from soniq.outcomes import Failed, Outcome
 
 log = logging.getLogger("soniq")
 
-# A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom.
-FIRST_LOOK_AGAIN = 0.01
 # A claim that skips jobs reads over all of them, and may be slow where they are many; one that found nothing is not
 # made again before so many times as long has passed.
 REST_AFTER_SKIPPING = 10
@@ -71,7 +70,7 @@ class Exchange:
         self._skip_again_at = 0.0
         self._must_skip_later = False
         self._news = asyncio.Event()
-        self._rung = False
+        self._may_be_more = False
         self._stopping = False
         self.runner_id: int | None = None
 
@@ -81,8 +80,7 @@ class Exchange:
         self._news.set()
 
     def ring(self) -> None:
-        """Says that a job may be ready."""
-        self._rung = True
+        """Says that a job may be ready, or that there is room for one."""
         self._news.set()
 
     def stop(self) -> None:
@@ -118,11 +116,12 @@ class Exchange:
         doorbell: Doorbell,
     ) -> None:
         """Converses until stopped, on a new connection whenever the old one breaks."""
+        lookout = Lookout(doorbell, self._poll_interval)
         while True:
             try:
                 if self._must_resume:
                     await self._resume(connection, execution)
-                await self._converse(connection, tasks, execution, doorbell)
+                await self._converse(connection, tasks, execution, lookout)
                 if self.runner_id is not None:
                     await connection.execute(
                         f"select soniq.deregister_runner(runner_id => {self.runner_id})"
@@ -159,35 +158,33 @@ class Exchange:
         connection: asyncpg.Connection,
         tasks: asyncio.TaskGroup,
         execution: Execution,
-        doorbell: Doorbell,
+        lookout: Lookout,
     ) -> None:
         loop = asyncio.get_running_loop()
-        look_again, due_at = FIRST_LOOK_AGAIN, float("inf")
         while True:
             room = self._room(execution)
-            jobs = await self._claim(connection, execution, room) if room else []
-            self._count(jobs)
-            execution.start(tasks, jobs)
+            jobs: list[Job] = []
+            if room and (lookout.should_look or self._burst):
+                lookout.looking()
+                jobs = await self._claim(connection, execution, room)
+                self._count(jobs)
+                execution.start(tasks, jobs)
+                await lookout.looked([job.queue for job in jobs], may_be_more=self._may_be_more)
             execution.release_stale()
             reported = await self._report(connection)
 
-            if jobs or reported:
-                look_again = FIRST_LOOK_AGAIN
-                await doorbell.stop_waiting()
+            if reported:
+                lookout.reported()
+            elif jobs:
+                pass
             elif (self._stopping or self._burst) and not execution.leases and not self._outcomes:
+                await lookout.leave_to_others()
                 return
-            elif room and (self._rung or not doorbell.waiting):
-                # Then claim once more: a job may have come before the sign was up.
-                self._rung = False
-                await doorbell.stop_waiting()
-                due = await doorbell.start_waiting()
-                due_at = float("inf") if due is None else loop.time() + due
             elif room:
                 skip_at = self._skip_again_at if self._must_skip_later else float("inf")
-                await self._wait(min(look_again, due_at - loop.time(), skip_at - loop.time()))
-                look_again = min(look_again * 2, self._poll_interval)
-                self._rung = self._rung or loop.time() >= due_at
+                await self._wait(min(await lookout.rest(), skip_at - loop.time()))
             else:
+                await lookout.leave_to_others()
                 await self._wait(LONGEST_WAIT if execution.has_waiting else None)
 
     def _room(self, execution: Execution) -> int:
@@ -218,6 +215,7 @@ class Exchange:
         rows = []
         if any_kind:
             rows = await connection.fetch(CLAIM, self.runner_id, self._queues, any_kind, None)
+        self._may_be_more = len(rows) == any_kind
         if len(rows) == any_kind < room:
             rows += await self._claim_async(connection, execution, room - any_kind)
         return [
