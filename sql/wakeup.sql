@@ -64,8 +64,8 @@ volatile
 as $$
 declare
   -- The order is a random one, so that the work is spread, and enqueues at the same time wake different runners.
-  first_block constant integer := pg_catalog.floor(pg_catalog.random() * 32);
-  first_slot constant integer := pg_catalog.floor(pg_catalog.random() * 32);
+  first_block constant integer := pg_catalog.floor(pg_catalog.random() * 32)::integer;
+  first_slot constant integer := pg_catalog.floor(pg_catalog.random() * 32)::integer;
   bell integer;
   rung integer := 0;
 begin
@@ -119,7 +119,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  bell integer := nullif(pg_catalog.current_setting('soniq.bell', true), '');
+  bell integer := nullif(pg_catalog.current_setting('soniq.bell', true), '')::integer;
 begin
   if bell is null then
     select free.number
@@ -145,7 +145,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   as_of constant timestamptz := soniq.clock();
-  bell constant integer := nullif(pg_catalog.current_setting('soniq.bell', true), '');
+  bell constant integer := nullif(pg_catalog.current_setting('soniq.bell', true), '')::integer;
   keys integer[];
 begin
   perform soniq._check_queues(queues => wait_for_jobs.queues);
@@ -201,8 +201,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  bell constant integer := nullif(pg_catalog.current_setting('soniq.bell', true), '');
-  keys constant integer[] := nullif(pg_catalog.current_setting('soniq.waits_for', true), '');
+  bell constant integer := nullif(pg_catalog.current_setting('soniq.bell', true), '')::integer;
+  keys constant integer[] := nullif(pg_catalog.current_setting('soniq.waits_for', true), '')::integer[];
 begin
   perform
     pg_catalog.pg_advisory_unlock_shared(soniq._sign(part => 2048), wanted.key),
