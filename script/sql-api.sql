@@ -25,7 +25,7 @@ values
     'What a runner calls. `soniq-runner` is one; these functions are all that another one would need.',
     '{
       register_job_type, register_runner, claim, complete, fail, snooze, release, heartbeat, resume_runner,
-      deregister_runner, wait_for_jobs, stop_waiting
+      deregister_runner, take_bell, wait_for_jobs, stop_waiting, wake_others
     }'
   ),
   (

@@ -189,12 +189,13 @@ begin
   from minted
   order by minted.replay_of;
 
-  perform soniq._wake(queue => woken.queue)
+  perform soniq._wake(queue => minted.queue, jobs => minted.jobs::integer)
   from (
-    select distinct letter.queue
+    select letter.queue, pg_catalog.count(*) as jobs
     from soniq.dead_letter_jobs as letter
     where letter.id = any (chosen)
-  ) as woken;
+    group by letter.queue
+  ) as minted;
 end;
 $$;
 

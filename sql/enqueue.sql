@@ -174,7 +174,7 @@ begin
   if not lane_is_open then
     perform soniq._open_lane(queue => own_queue, priority => own_priority);
   end if;
-  if run_at <= as_of then
+  if run_at <= as_of and soniq._someone_waits(queue => own_queue) then
     perform soniq._wake(queue => own_queue);
   end if;
   return job_id;
@@ -267,7 +267,7 @@ begin
   returning id;
 
   if run_at <= as_of then
-    perform soniq._wake(queue => job.own_queue);
+    perform soniq._wake(queue => job.own_queue, jobs => pg_catalog.cardinality(enqueue_many.args));
   end if;
 end;
 $$;

@@ -76,12 +76,13 @@ begin
     end;
   end loop;
 
-  perform soniq._wake(queue => ready.queue)
+  perform soniq._wake(queue => ready.queue, jobs => ready.jobs::integer)
   from (
-    select distinct job.queue
+    select job.queue, pg_catalog.count(*) as jobs
     from soniq.jobs as job
     where job.id = any (_requeue.job_ids)
       and job.scheduled_at <= as_of
+    group by job.queue
   ) as ready;
 end;
 $$;

@@ -108,7 +108,7 @@ begin
   into last_job_id
   from added;
 
-  perform soniq._wake(queue => job.own_queue);
+  perform soniq._wake(queue => job.own_queue, jobs => pg_catalog.cardinality(_enqueue_runs.runs));
   return last_job_id;
 end;
 $$;

@@ -1,58 +1,152 @@
--- How a runner with nothing to do learns of a job. NOTIFY serialises commits, so an enqueue notifies only when a
--- runner waits. The sign for waiting is a shared advisory lock on the runner's LISTEN connection: no row is
--- written, so a pinned xmin cannot slow it down, and it vanishes with the runner. An enqueue tries to take
--- the same lock exclusively for an instant; it fails where a runner waits.
+-- How a runner with nothing to do learns of a job. NOTIFY serialises commits and signals every session that listens, so
+-- an enqueue notifies only where a runner waits, and then one runner for each job, on a channel of its own: its bell.
+-- Who gets as many jobs as it asked for wakes others, as many as it got jobs. So there are at most two
+-- claims for each job, however many runners wait, and a burst reaches all of them in a few steps.
 --
--- A wake-up can be lost: a transaction that looked before the sign went up may commit after the runner's
--- last claim. Runners therefore claim again after a short while; a lost wake-up costs time, never a job.
+-- The sign for waiting is three advisory locks on the runner's LISTEN connection: no row is written, so a pinned
+-- xmin cannot slow it down, and it vanishes with the runner. An enqueue tries to take such a lock for an
+-- instant; it fails where a runner waits. It asks first whether anyone waits for the queue at all, and mostly no more.
+-- If so, it finds out who by trying, since bells are numbered from 0: which of 32 blocks of 32 bells, then
+-- which bell. That takes some 20 microseconds, whatever else goes on. pg_locks would tell as much; it took 460
+-- microseconds with 200 locks held on the server, and 14 milliseconds with 10,000.
+--
+-- A wake-up can be lost: a transaction that looked before the sign went up may commit after the runner's last claim, and
+-- a runner may die between its notification and its claim. Runners therefore look again untold; a lost wake-up
+-- costs time, never a job.
 
-create or replace function soniq._waiting_key(queue text default '')
-returns table (class integer, object integer)
+create or replace function soniq._sign(part integer)
+returns integer
 language sql
-stable
+immutable
 parallel safe
 as $$
-  -- 'SONQ' in ASCII, so that pg_locks tells whose lock it is. No queue is named '', which stands for all.
-  select 1397706321, pg_catalog.hashtext(_waiting_key.queue);
+  -- 'SO' in ASCII and two bytes for the part, so that pg_locks tells whose lock it is.
+  select 1397686272 + _sign.part;
 $$;
 
-comment on function soniq._waiting_key(text) is
-'The advisory lock that says "a runner waits for this queue"; without a queue, for any.';
+comment on function soniq._sign(integer) is
+'The class of an advisory lock. Parts 0 to 1023 are the bells, each held by one session while it waits; 1024 to 1055 the blocks that have one, and 2048 says that there is any: these are shared. The object is the queue''s hash; no queue is named '''', which stands for all. The objects of part 4096 are the bells that a session has, waiting or not.';
+
+create or replace function soniq._is_shared(part integer, key integer)
+returns boolean
+language sql
+volatile
+as $$
+  -- The lock is released in the same expression: it must not outlive the question.
+  select not (
+    pg_catalog.pg_try_advisory_lock(soniq._sign(part => _is_shared.part), _is_shared.key)
+    and pg_catalog.pg_advisory_unlock(soniq._sign(part => _is_shared.part), _is_shared.key)
+  );
+$$;
+
+comment on function soniq._is_shared(integer, integer) is
+'Whether another session shares this part of the sign, or asks the same in this instant.';
 
 create or replace function soniq._someone_waits(queue text)
 returns boolean
+language sql
+volatile
+as $$
+  select soniq._is_shared(part => 2048, key => pg_catalog.hashtext(_someone_waits.queue))
+    or soniq._is_shared(part => 2048, key => pg_catalog.hashtext(''));
+$$;
+
+comment on function soniq._someone_waits(text) is
+'Whether a runner waits for this queue; what an enqueue asks, so it is an expression that the caller''s takes in.';
+
+create or replace function soniq._is_waiting(bell integer, key integer)
+returns boolean
+language sql
+volatile
+as $$
+  -- Shared, so that two who ask in the same instant do not take each other for a runner.
+  select not (
+    pg_catalog.pg_try_advisory_lock_shared(soniq._sign(part => _is_waiting.bell), _is_waiting.key)
+    and pg_catalog.pg_advisory_unlock_shared(soniq._sign(part => _is_waiting.bell), _is_waiting.key)
+  );
+$$;
+
+comment on function soniq._is_waiting(integer, integer) is
+'Whether another session waits with this bell.';
+
+create or replace function soniq._ring(queue text, key integer, most integer)
+returns integer
 language plpgsql
 volatile
 as $$
 declare
-  key record;
+  -- The order is a random one, so that the work is spread, and enqueues at the same time wake different runners.
+  first_block constant integer := pg_catalog.floor(pg_catalog.random() * 32)::integer;
+  first_slot constant integer := pg_catalog.floor(pg_catalog.random() * 32)::integer;
+  bell integer;
+  rung integer := 0;
 begin
-  select *
-  into key
-  from soniq._waiting_key(queue => _someone_waits.queue);
-
-  -- The lock is released in the same expression: it must not outlive the question.
-  return not (
-    pg_catalog.pg_try_advisory_lock(key.class, key.object)
-    and pg_catalog.pg_advisory_unlock(key.class, key.object)
-  );
+  for block in 0..31 loop
+    continue when not soniq._is_shared(part => 1024 + (block # first_block), key => key);
+    for slot in 0..31 loop
+      bell := (block # first_block) * 32 + (slot # first_slot);
+      continue when not soniq._is_waiting(bell => bell, key => key);
+      perform pg_catalog.pg_notify('soniq_bell_' || bell, queue);
+      rung := rung + 1;
+      if rung = most then
+        return rung;
+      end if;
+    end loop;
+  end loop;
+  return rung;
 end;
 $$;
 
-create or replace function soniq._wake(queue text)
+comment on function soniq._ring(text, integer, integer) is
+'Notifies up to so many runners that wait with this key, when the transaction commits, and answers how many.';
+
+create or replace function soniq._wake(queue text, jobs integer default 1)
 returns void
 language plpgsql
 volatile
 as $$
+declare
+  key constant integer := pg_catalog.hashtext(queue);
+  all_queues constant integer := pg_catalog.hashtext('');
+  rung integer := 0;
 begin
-  if soniq._someone_waits(queue => '') or soniq._someone_waits(queue => _wake.queue) then
-    perform pg_catalog.pg_notify('soniq_jobs', _wake.queue);
+  -- Those first that do not wait for all: they have less to choose from.
+  if soniq._is_shared(part => 2048, key => key) then
+    rung := soniq._ring(queue => queue, key => key, most => jobs);
+  end if;
+  if rung < jobs and soniq._is_shared(part => 2048, key => all_queues) then
+    perform soniq._ring(queue => queue, key => all_queues, most => jobs - rung);
   end if;
 end;
 $$;
 
-comment on function soniq._wake(text) is
-'Notifies the runners that wait for a queue, if there are any, when the transaction commits.';
+comment on function soniq._wake(text, integer) is
+'Notifies one runner that waits for the queue for each job, as far as there are such runners, when the transaction commits.';
+
+create or replace function soniq.take_bell()
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  bell integer := nullif(pg_catalog.current_setting('soniq.bell', true), '')::integer;
+begin
+  if bell is null then
+    select free.number
+    into bell
+    from pg_catalog.generate_series(0, 1023) as free (number)
+    where pg_catalog.pg_try_advisory_lock(soniq._sign(part => 4096), free.number)
+    limit 1;
+    perform pg_catalog.set_config('soniq.bell', bell::text, false);
+  end if;
+  return bell;
+end;
+$$;
+
+comment on function soniq.take_bell() is
+'Gives the session a bell, by which it can be woken, and answers with its number: LISTEN to the channel soniq_bell_<number>. It stays the session''s until it ends. NULL if all 1024 are taken; such a session is not woken.';
 
 create or replace function soniq.wait_for_jobs(queues text[] default null)
 returns interval
@@ -63,20 +157,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   as_of constant timestamptz := soniq.clock();
+  bell constant integer := nullif(pg_catalog.current_setting('soniq.bell', true), '')::integer;
+  keys integer[];
 begin
-  perform
-    soniq._check_queues(queues => wait_for_jobs.queues),
-    -- A lock that is taken twice has to be given back twice.
-    soniq.stop_waiting();
+  perform soniq._check_queues(queues => wait_for_jobs.queues);
 
-  -- Trying is enough: where an enqueue holds the lock for its instant, the next enqueue sees a lock too,
-  -- and the caller, who claims again soon, tries again.
-  perform pg_catalog.pg_try_advisory_lock_shared(sign.class, sign.object)
-  from (
-    select distinct key.class, key.object
+  keys := array(
+    select distinct pg_catalog.hashtext(wanted.queue) as key
     from pg_catalog.unnest(coalesce(wait_for_jobs.queues, '{""}')) as wanted (queue)
-    cross join lateral soniq._waiting_key(queue => wanted.queue) as key
-  ) as sign;
+    order by key
+  );
+  -- A sign that is up stays up: down for an instant it would miss who asks then.
+  if bell is not null and keys::text is distinct from pg_catalog.current_setting('soniq.waits_for', true) then
+    perform soniq.stop_waiting();
+    perform pg_catalog.set_config('soniq.waits_for', keys::text, false);
+    -- An enqueue that asks has them for an instant, which is waited for.
+    perform
+      pg_catalog.pg_advisory_lock(soniq._sign(part => bell), wanted.key),
+      pg_catalog.pg_advisory_lock_shared(soniq._sign(part => 1024 + bell / 32), wanted.key),
+      pg_catalog.pg_advisory_lock_shared(soniq._sign(part => 2048), wanted.key)
+    from pg_catalog.unnest(keys) as wanted (key);
+  end if;
 
   return (
     select min(next.scheduled_at) - as_of
@@ -98,9 +199,9 @@ end;
 $$;
 
 comment on function soniq.wait_for_jobs(text[]) is
-'Puts up the sign that a runner waits for these queues (NULL: all), on the connection that listens to the channel soniq_jobs. While the sign is up, an enqueue sends a notification whose payload is the queue. Call it once for a wait, claim once more after it, and take the sign down with stop_waiting(). Not through PgBouncer in transaction mode: the sign belongs to the session.
+'Puts up the sign that a runner waits for these queues (NULL: all), on the connection that listens to its bell (take_bell(), without which there is no sign). While it is up, whoever makes a job ready may notify this runner, and perhaps no other; the payload is the queue. After putting it up, claim once more. The sign may stay up while the runner has jobs, as long as it looks for more when notified; if it does not, or if a claim left jobs behind, it calls wake_others(). Not through PgBouncer in transaction mode: the sign belongs to the session.
 
-Answers how long until the next job that is scheduled for later is due; NULL if there is none.
+Answers how long until the next job that is scheduled for later is due; NULL if there is none. It may be called again while the sign is up, to hear this.
 
 Errors: SQ002 queue.';
 
@@ -111,17 +212,42 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  bell constant integer := nullif(pg_catalog.current_setting('soniq.bell', true), '')::integer;
+  keys constant integer[] := nullif(pg_catalog.current_setting('soniq.waits_for', true), '')::integer[];
 begin
-  perform pg_catalog.pg_advisory_unlock_shared(held.classid::integer, held.objid::bigint::bit(32)::integer)
-  from pg_catalog.pg_locks as held
-  cross join soniq._waiting_key() as key
-  where held.locktype = 'advisory'
-    and held.pid = pg_catalog.pg_backend_pid()
-    and held.classid::integer = key.class
-    and held.objsubid = 2
-    and held.mode = 'ShareLock';
+  perform
+    pg_catalog.pg_advisory_unlock_shared(soniq._sign(part => 2048), wanted.key),
+    pg_catalog.pg_advisory_unlock_shared(soniq._sign(part => 1024 + bell / 32), wanted.key),
+    pg_catalog.pg_advisory_unlock(soniq._sign(part => bell), wanted.key)
+  from pg_catalog.unnest(keys) as wanted (key);
+  perform pg_catalog.set_config('soniq.waits_for', '', false);
 end;
 $$;
 
 comment on function soniq.stop_waiting() is
-'Takes down the session''s waiting sign. From then on an enqueue sends no notification on this runner''s account.';
+'Takes down the session''s waiting sign. A notification may still come, of a transaction that saw the sign: whoever does not claim then calls wake_others().';
+
+create or replace function soniq.wake_others(queues text[])
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform soniq._check_queues(queues => nullif(wake_others.queues, '{}'));
+  perform soniq.stop_waiting();
+  perform soniq._wake(queue => ready.queue, jobs => ready.jobs::integer)
+  from (
+    select named.queue, pg_catalog.count(*) as jobs
+    from pg_catalog.unnest(wake_others.queues) as named (queue)
+    group by named.queue
+  ) as ready;
+end;
+$$;
+
+comment on function soniq.wake_others(text[]) is
+'Takes down the session''s waiting sign and passes a wake-up on. Call it when a claim has brought as many jobs as it asked for, so that there may be more: with their queues, each as often as it brought jobs; as many others that wait are notified. And when a notification came that is not followed by a claim: with its payload.
+
+Errors: SQ002 queue.';

@@ -14,14 +14,13 @@ from soniq.database import persist
 from soniq.doorbell import Doorbell
 from soniq.execution import LONGEST_WAIT, Execution
 from soniq.job import Job
+from soniq.lookout import Lookout
 from soniq.outcomes import Done, Outcome
 from soniq.reporting import Reporter
 
 log = logging.getLogger("soniq")
 ROLE = "claim"
 
-# A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom.
-FIRST_LOOK_AGAIN = 0.01
 # A claim that skips jobs reads over all of them, and may be slow where they are many; one that found nothing is not
 # made again before so many times as long has passed.
 REST_AFTER_SKIPPING = 10
@@ -68,27 +67,26 @@ class Claimer:
     ) -> None:
         self._url = url
         self._queues = queues
-        self._poll_interval = poll_interval
         self._burst = burst
         self._left = at_most
         self._register = register
         self._resume_as = resume
         self._execution = execution
         self._reporter = reporter
-        self._doorbell = doorbell
+        self._lookout = Lookout(doorbell, poll_interval)
         self._must_resume = False
         self._skip_again_at = 0.0
         self._must_skip_later = False
         self._news = asyncio.Event()
-        self._rung = False
+        self._may_be_more = False
+        self._may_be_again = False
         self._stopping = False
         self._is_full = False
         self._is_over = False
         self.runner_id: int | None = None
 
     def ring(self) -> None:
-        """Says that a job may be ready."""
-        self._rung = True
+        """Says that a job may be ready, or that there is room for one."""
         self._news.set()
 
     def look_for_room(self) -> None:
@@ -99,7 +97,8 @@ class Claimer:
     def note_reported(self, outcomes: Sequence[Outcome]) -> None:
         """Says that the database has these outcomes: some may be ready to run again, now or soon."""
         if self._burst or not all(isinstance(outcome, Done) for outcome in outcomes):
-            self._rung = True
+            self._lookout.reported()
+            self._may_be_again = True
         self._news.set()
 
     def stop(self) -> None:
@@ -156,41 +155,42 @@ class Claimer:
         self, connection: asyncpg.Connection, tasks: asyncio.TaskGroup
     ) -> None:
         loop = asyncio.get_running_loop()
-        look_again, due_at = FIRST_LOOK_AGAIN, float("inf")
+        self._lookout.look_now()
         while True:
             room = self._room()
-            rung, self._rung = self._rung, False
-            jobs = await self._claim(connection, room) if room else []
-            self._count(jobs)
-            self._execution.start(tasks, jobs)
+            jobs: list[Job] = []
+            if room and (self._burst or self._lookout.should_look):
+                self._may_be_again = False
+                self._lookout.looking()
+                jobs = await self._claim(connection, room)
+                self._count(jobs)
+                self._execution.start(tasks, jobs)
+                queues = [job.queue for job in jobs]
+                await self._lookout.looked(queues, may_be_more=self._may_be_more)
             self._execution.release_stale()
 
             if jobs:
-                look_again = FIRST_LOOK_AGAIN
-                await self._doorbell.stop_waiting()
-            elif (self._stopping or self._burst) and not self._has_work():
+                continue
+            if (self._stopping or self._burst) and not self._has_work:
+                await self._lookout.leave_to_others()
                 self._is_over = True
                 return
-            elif room and (rung or not self._doorbell.waiting):
-                # Then claim once more: a job may have come before the sign was up.
-                await self._doorbell.stop_waiting()
-                due = await self._doorbell.start_waiting()
-                due_at = float("inf") if due is None else loop.time() + due
-            elif room:
+            if room:
                 skip_at = self._skip_again_at if self._must_skip_later else float("inf")
-                await self._wait(min(look_again, due_at - loop.time(), skip_at - loop.time()))
-                look_again = min(look_again * 2, self._poll_interval)
-                self._rung = self._rung or loop.time() >= due_at
+                await self._wait(min(await self._lookout.rest(), skip_at - loop.time()))
             else:
-                self._rung = self._rung or rung
+                await self._lookout.leave_to_others()
                 self._is_full = True
                 await self._wait(LONGEST_WAIT if self._execution.has_waiting else None)
                 self._is_full = False
 
+    @property
     def _has_work(self) -> bool:
-        """Whether something runs, is not reported, or, as a report has told, may be ready again."""
+        """Whether something runs, is not reported, or may be ready again, as a report has told."""
         return bool(
-            self._execution.leases or self._reporter.unreported or (self._burst and self._rung)
+            self._execution.leases
+            or self._reporter.unreported
+            or (self._may_be_again and not self._stopping)
         )
 
     def _room(self) -> int:
@@ -220,6 +220,7 @@ class Claimer:
         rows = []
         if any_kind:
             rows = await connection.fetch(CLAIM, self.runner_id, self._queues, any_kind, None)
+        self._may_be_more = len(rows) == any_kind
         if len(rows) == any_kind < room:
             rows += await self._claim_async(connection, room - any_kind)
         return [

@@ -1,4 +1,4 @@
-"""Waiting for jobs: the LISTEN connection, on which the waiting sign hangs (sql/wakeup.sql).
+"""Waiting for jobs: the LISTEN connection, with the runner's bell and its waiting sign (sql/wakeup.sql).
 
 Without this connection a runner only polls. So nothing here fails for the caller: a broken connection is made anew
 in the background, and the sign goes up again with the next wait.
@@ -19,7 +19,6 @@ import asyncpg
 from soniq.database import CONNECTION_LOST, close, connect_patiently, describe, is_direct, masked
 
 log = logging.getLogger("soniq")
-CHANNEL = "soniq_jobs"
 
 # Seconds.
 HEARD_WITHIN = 2.0
@@ -29,7 +28,7 @@ LISTEN_AGAIN_AFTER = 300.0  # where nothing was heard: the network, or the poole
 
 
 class Doorbell:
-    """`ring` is called when a job for one of these queues (None: all) is announced.
+    """`ring` is called when a job for one of these queues (None: all) is announced to this runner.
 
     url: where to listen. told_from: the address from which producers notify, as far as the runner knows.
     """
@@ -49,6 +48,7 @@ class Doorbell:
         self._connection: asyncpg.Connection | None = None
         self._speaking = asyncio.Lock()
         self._is_deaf = False
+        self._heard: list[str] = []
         self.waiting = False
 
     async def listen(self) -> None:
@@ -87,6 +87,21 @@ class Doorbell:
             self.waiting = False
             await self._call("select soniq.stop_waiting()")
 
+    async def pass_on(self, queues: Sequence[str]) -> None:
+        """Takes the sign down, and wakes as many others as queues are named, those that wait for them."""
+        self.waiting = False
+        await self._call("select soniq.wake_others(queues => $1)", list(queues))
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether a job has been announced since take_heard()."""
+        return bool(self._heard)
+
+    def take_heard(self) -> list[str]:
+        """The queues of the jobs that were announced to this runner, and perhaps to no other."""
+        heard, self._heard = self._heard, []
+        return heard
+
     async def _listen_on(self, connection: asyncpg.Connection) -> None:
         """Listens until the connection is lost, which is raised; returns if nothing can be heard on it."""
         lost = asyncio.Event()
@@ -102,8 +117,10 @@ class Doorbell:
             self._is_deaf = False
             log.info("notifications arrive now")
 
-        await connection.add_listener(CHANNEL, self._heard)
+        bell = await connection.fetchval("select soniq.take_bell()")
+        await connection.add_listener(f"soniq_bell_{bell}", self._hear)
         self._connection = connection
+        self.waiting = False
         self._ring()
         while not await _happens(lost, within=PING_EVERY):
             async with self._speaking:
@@ -150,9 +167,9 @@ class Doorbell:
             connection.terminate()  # which listen() notices
             return None
 
-    def _heard(self, connection: object, pid: int, channel: str, queue: object) -> None:
-        if self._queues is None or queue in self._queues:
-            self._ring()
+    def _hear(self, connection: object, pid: int, channel: str, queue: object) -> None:
+        self._heard.append(str(queue))
+        self._ring()
 
 
 class _Echo:

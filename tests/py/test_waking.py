@@ -12,7 +12,8 @@ HANDLERS = """
     async def quick():
         pass
 """
-SIGNS = "select from pg_locks where locktype = 'advisory' and classid = 1397706321 and mode = 'ShareLock'"
+# Part 2048 of sql/wakeup.sql's locks: one for each runner and queue.
+SIGNS = "select pid from pg_locks where locktype = 'advisory' and classid = 1397686272 + 2048"
 
 
 def idle_runner(
@@ -78,10 +79,11 @@ def test_without_a_notification_the_runner_polls(
 ) -> None:
     runner = idle_runner(database, write_jobs, start_runner, poll_interval=0.5)
     runner.wait_for_log("jobs at once")
-    rows(database, "alter function soniq._wake(text) rename to _wake_no_more")
+    rows(database, "alter function soniq._wake(text, integer) rename to _wake_no_more")
     rows(
         database,
-        "create function soniq._wake(queue text) returns void language sql as 'select null::void'",
+        "create function soniq._wake(queue text, jobs integer default 1) returns void"
+        " language sql as 'select null::void'",
     )
     [(job_id,)] = rows(database, "select soniq.enqueue('quick')")
     wait_for(lambda: is_done(database, job_id))

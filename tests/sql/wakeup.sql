@@ -24,7 +24,7 @@ select soniq.enqueue('soon', queue => 'wakeup c', delay => '1 millisecond') \g /
 select is(soniq.wait_for_jobs(), interval '1 millisecond', 'NULL is all queues');
 select soniq.stop_waiting();
 
--- The sign: an advisory lock of the session for each queue, named SONQ in pg_locks.
+-- The sign: advisory locks of the session for each queue, named SO in pg_locks, beside the bell itself.
 
 create function pg_temp.signs(pid integer default pg_backend_pid())
 returns bigint
@@ -33,25 +33,39 @@ as $$
   select count(*)
   from pg_catalog.pg_locks as lock
   where lock.locktype = 'advisory'
-    and lock.classid = x'534f4e51'::integer::oid
+    and lock.classid::bigint between x'534f0000'::bigint and x'534f0fff'::bigint
     and lock.pid = signs.pid
     and lock.granted;
 $$;
 
-select is(pg_temp.signs(), 0::bigint, 'no sign is up');
-select soniq.wait_for_jobs('{wakeup a,wakeup b}') \g /dev/null
-select is(pg_temp.signs(), 2::bigint, 'a waiting session has one for each queue');
-select soniq.enqueue('asks for signs', queue => 'wakeup d') \g /dev/null
-select is(pg_temp.signs(), 2::bigint, 'an enqueue leaves none behind');
-select pg_advisory_lock_shared(1, 2) \g /dev/null
-select soniq.stop_waiting();
-select is(pg_temp.signs(), 0::bigint, 'they come down together');
-select ok(pg_advisory_unlock_shared(1, 2), 'and no lock of anyone else''s with them');
+select soniq.wait_for_jobs('{wakeup a}') \g /dev/null
+select is(pg_temp.signs(), 0::bigint, 'without a bell there is no sign');
 select lives_ok('select soniq.stop_waiting()', 'a session that does not wait may stop waiting');
 
-select soniq.wait_for_jobs('{wakeup a}'), soniq.wait_for_jobs('{wakeup a}') \g /dev/null
+select soniq.take_bell() as bell \gset
+select is(soniq.take_bell(), :bell, 'a session has one bell, however often it asks');
+select is(pg_temp.signs(), 0::bigint, 'a bell alone is no sign');
+select soniq.wait_for_jobs('{wakeup a,wakeup b}') \g /dev/null
+select is(pg_temp.signs(), 6::bigint, 'a waiting session has three locks for each queue');
+select soniq.wait_for_jobs('{wakeup b,wakeup a,wakeup b}') \g /dev/null
+select is(pg_temp.signs(), 6::bigint, 'and no more when it waits for them once more');
+select soniq.enqueue('asks for signs', queue => 'wakeup d') \g /dev/null
+select is(pg_temp.signs(), 6::bigint, 'an enqueue leaves none behind');
+select soniq.wait_for_jobs('{wakeup c}') \g /dev/null
+select is(pg_temp.signs(), 3::bigint, 'to wait for other queues takes down the sign for these');
+select pg_advisory_lock_shared(1, 2) \g /dev/null
 select soniq.stop_waiting();
-select is(pg_temp.signs(), 0::bigint, 'also after a runner has waited twice');
+select is(pg_temp.signs(), 0::bigint, 'stop_waiting() takes it down');
+select soniq.stop_waiting();
+select ok(pg_advisory_unlock_shared(1, 2), 'and no lock of anyone else''s with it');
+select soniq.wait_for_jobs() \g /dev/null
+select soniq.wake_others('{}');
+select is(pg_temp.signs(), 0::bigint, 'so does wake_others(), which need not name a queue');
+select is(
+  pg_temp.refusal($$select soniq.wake_others('{wakeup a,null}')$$),
+  pg_temp.refusal($$select soniq.wait_for_jobs('{wakeup a,null}')$$),
+  'nor may it name what is none'
+);
 
 -- Who is notified. This takes sessions that commit. What they enqueue they delete in the same transaction, so
 -- that nothing of it is ever seen, except the notification.
@@ -82,23 +96,28 @@ as $$
   from dblink(ask.name, ask.query) as answer (it text);
 $$;
 
-select pg_temp.connect('runner'), pg_temp.connect('producer');
-select dblink_exec('runner', 'listen soniq_jobs') \g /dev/null
+create function pg_temp.connect_runner(name text)
+returns text
+language sql
+as $$
+  select pg_temp.connect(connect_runner.name);
+  select dblink_exec(
+    connect_runner.name, 'listen soniq_bell_' || pg_temp.ask(connect_runner.name, 'select soniq.take_bell()')
+  );
+$$;
+
+create function pg_temp.wait_for_jobs(name text, queues text[])
+returns text
+language sql
+as $$
+  select pg_temp.ask(wait_for_jobs.name, 'select soniq.stop_waiting()::text');
+  select pg_temp.ask(wait_for_jobs.name, format('select soniq.wait_for_jobs(%L)', wait_for_jobs.queues));
+$$;
+
+select pg_temp.connect('producer');
+select pg_temp.connect_runner('runner') \g /dev/null
 select pg_temp.ask('runner', 'select pg_backend_pid()') as runner_pid \gset
 set local soniq_test.runner_pid = :runner_pid;
-
--- The sign for all queues can be refused for the instant in which another session's enqueue looks for it.
-create function pg_temp.put_up_sign(queues text[])
-returns void
-language plpgsql
-as $$
-begin
-  perform pg_temp.ask('runner', 'select soniq.stop_waiting()::text');
-  while pg_temp.signs(pid => current_setting('soniq_test.runner_pid')::integer) = 0 loop
-    perform pg_temp.ask('runner', format('select soniq.wait_for_jobs(%L)', put_up_sign.queues));
-  end loop;
-end;
-$$;
 
 create function pg_temp.commit(statements text)
 returns void
@@ -119,33 +138,24 @@ as $$
   );
 $$;
 
--- What the runner has heard. A notification reaches it before the answer to a query that is asked later.
-create function pg_temp.heard()
+-- What a runner has heard. A notification reaches it before the answer to a query that is asked later.
+create function pg_temp.heard(name text default 'runner')
 returns text
 language sql
 as $$
-  select pg_temp.ask('runner', 'select 1');
+  select pg_temp.ask(heard.name, 'select 1');
   select coalesce(string_agg(distinct notification.extra, ', '), 'nothing')
-  from dblink_get_notify('runner') as notification
-  where notification.notify_name = 'soniq_jobs';
+  from dblink_get_notify(heard.name) as notification;
 $$;
 
--- An enqueue of another session that looks for a sign in the same instant can be taken for one. Such a needless
--- wake-up does no harm, but it is not what is tested, so what is heard without cause is listened for again.
 create function pg_temp.wakes(waits_for text[], statements text)
 returns text
-language plpgsql
+language sql
 as $$
-declare
-  message text;
-begin
-  for try in 1..3 loop
-    perform pg_temp.put_up_sign(queues => wakes.waits_for), pg_temp.commit(statements => wakes.statements);
-    message := pg_temp.heard();
-    exit when message = 'nothing';
-  end loop;
-  return message;
-end;
+  select
+    pg_temp.wait_for_jobs('runner', queues => wakes.waits_for),
+    pg_temp.commit(statements => wakes.statements);
+  select pg_temp.heard();
 $$;
 
 select is(pg_temp.wakes(example.waits_for, example.statements), example.message, example.what)
@@ -235,16 +245,94 @@ from (values
   ('select soniq.deregister_runner(runner), claimed.job_id', 'wakeup mine', 'a runner that leaves its job behind does')
 ) as back (call, message, what);
 
+-- One of several. They are found wherever their bells lie: alone in a block, or the last of a full one.
+
+create function pg_temp.woken(statements text)
+returns text[]
+language sql
+as $$
+  select pg_temp.wait_for_jobs(runner.name, queues => '{wakeup mine}')
+  from unnest('{runner,second,third}'::text[]) as runner (name);
+  select pg_temp.commit(statements => woken.statements);
+  select coalesce(array_agg(runner.name), '{}')
+  from unnest('{runner,second,third}'::text[]) as runner (name)
+  where pg_temp.heard(runner.name) = 'wakeup mine';
+$$;
+
+-- Ends when each has been the one.
+create function pg_temp.wakes_each()
+returns boolean
+language plpgsql
+as $$
+declare
+  seen text[] := '{}';
+begin
+  while not seen @> '{runner,second,third}' loop
+    seen := seen || pg_temp.woken($statements$select soniq.enqueue('x', queue => 'wakeup mine')$statements$);
+  end loop;
+  return true;
+end;
+$$;
+
+select pg_temp.connect_runner('second') \g /dev/null
+select count(pg_try_advisory_lock(x'534f1000'::integer, number)) from generate_series(0, 700) as number \g /dev/null
+select pg_temp.connect_runner('third') \g /dev/null
+select is(
+  pg_temp.ask('third', 'select soniq.take_bell()')::integer, 701,
+  'a bell has the lowest number that is free'
+);
+
+select is(cardinality(pg_temp.woken(example.statements)), example.runners, example.what)
+from (values
+  ($$select soniq.enqueue('x', queue => 'wakeup mine')$$, 1, 'an enqueue wakes one'),
+  (
+    $$select soniq.enqueue_many('x', array_fill('{}'::jsonb, array[2]), queue => 'wakeup mine')$$,
+    2, 'enqueue_many() one for each job'
+  ),
+  (
+    $$select soniq.enqueue_many('x', array_fill('{}'::jsonb, array[9]), queue => 'wakeup mine')$$,
+    3, 'as far as there are any'
+  ),
+  ($$select soniq.wake_others('{wakeup mine,wakeup mine}')$$, 2, 'wake_others() as many as queues are named')
+) as example (statements, runners, what);
+
+select ok(pg_temp.wakes_each(), 'not always the same');
+
+select pg_temp.wait_for_jobs('runner', queues => null), pg_temp.wait_for_jobs('second', queues => '{wakeup mine}') \g /dev/null
+select pg_temp.ask('third', 'select soniq.stop_waiting()::text') \g /dev/null
+select pg_temp.commit($$select soniq.enqueue('x', queue => 'wakeup mine')$$) \g /dev/null
+select is(
+  pg_temp.heard('runner') || ', ' || pg_temp.heard('second'), 'nothing, wakeup mine',
+  'one that waits for this queue before one that waits for all'
+);
+select pg_temp.commit($$select soniq.enqueue('x', queue => 'wakeup other')$$) \g /dev/null
+select is(
+  pg_temp.heard('runner') || ', ' || pg_temp.heard('second'), 'wakeup other, nothing',
+  'and none that does not serve it'
+);
+select pg_temp.ask('second', $$select soniq.wake_others('{wakeup mine}')::text$$) \g /dev/null
+select is(
+  pg_temp.heard('runner') || ', ' || pg_temp.heard('second'), 'wakeup mine, nothing',
+  'wake_others() does not wake the caller'
+);
+
+-- No bell is left.
+
+select count(pg_try_advisory_lock(x'534f1000'::integer, number)) from generate_series(701, 1023) as number \g /dev/null
+select pg_temp.connect('late');
+select is(pg_temp.ask('late', 'select soniq.take_bell()'), null, 'when all bells are taken, there is none');
+select pg_temp.ask('late', 'select soniq.wait_for_jobs()') \g /dev/null
+
 -- The end of the sign.
 
-select pg_temp.put_up_sign('{wakeup mine}');
+select pg_temp.wait_for_jobs('runner', queues => '{wakeup mine}') \g /dev/null
 select pg_temp.ask('runner', 'select soniq.stop_waiting()::text') \g /dev/null
 select pg_temp.commit($$select soniq.enqueue('x', queue => 'wakeup mine')$$) \g /dev/null
 select is(pg_temp.heard(), 'nothing', 'a runner that has stopped waiting is left in peace');
 
-select pg_temp.put_up_sign(null);
+select pg_temp.wait_for_jobs('runner', queues => null) \g /dev/null
 select lives_ok($$select soniq.enqueue('x', queue => 'wakeup mine')$$, 'a sign keeps no enqueue waiting');
-select is(pg_temp.signs(pid => :runner_pid), 1::bigint, 'and stays up');
+select is(pg_temp.signs(pid => :runner_pid), 3::bigint, 'and stays up');
 select dblink_disconnect('runner') \g /dev/null
 do $$
 begin

@@ -15,7 +15,16 @@ from soniq.errors import SoniqError
 # What a runner calls.
 FUNCTIONS = (
     *("register_job_type", "register_runner", "claim", "complete", "fail", "snooze", "release"),
-    *("heartbeat", "resume_runner", "deregister_runner", "wait_for_jobs", "stop_waiting", "tick"),
+    *(
+        "heartbeat",
+        "resume_runner",
+        "deregister_runner",
+        "take_bell",
+        "wait_for_jobs",
+        "stop_waiting",
+        "wake_others",
+        "tick",
+    ),
     *("schedule", "prune_schedules", "version"),
 )
 SECONDS_TO_HEAR = 2.0

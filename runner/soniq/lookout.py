@@ -1,0 +1,92 @@
+"""When to look for jobs: when the doorbell rings, when one is due, and now and then untold.
+
+The waiting sign stays up for as long as each look finds all there is: then a job costs one wake-up and one claim. It
+comes down when jobs come so fast that looking again at once is cheaper, and when there is more than this runner takes,
+which is for others to know.
+"""
+
+import time
+from collections.abc import Sequence
+
+from soniq.doorbell import Doorbell
+
+# A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom.
+FIRST_LOOK_AGAIN = 0.01  # seconds
+
+
+class Lookout:
+    """To be asked before each claim, told after it, and asked how long to rest when there is nothing else to do."""
+
+    def __init__(self, doorbell: Doorbell, poll_interval: float) -> None:
+        self._doorbell = doorbell
+        self._poll_interval = poll_interval
+        self._told: list[str] = []
+        self._may_be_more = False
+        self._sign_is_new = False
+        self._pause = FIRST_LOOK_AGAIN
+        self._look_at = float("inf")
+        self._sign_at = float("-inf")
+        self._due_at = float("inf")
+        self._knows_due = False
+
+    def look_now(self) -> None:
+        """Whatever was known may be so no longer, as after a connection broke."""
+        self._look_at = float("-inf")
+
+    def reported(self) -> None:
+        """Failures were reported: a retry may be due sooner than the job that was known to be next."""
+        self._knows_due = False
+
+    @property
+    def should_look(self) -> bool:
+        """Whether a claim may find something."""
+        return (
+            self._doorbell.has_heard
+            or self._may_be_more
+            or self._sign_is_new
+            or not self._doorbell.waiting
+            or time.monotonic() >= min(self._look_at, self._due_at)
+        )
+
+    def looking(self) -> None:
+        """A claim begins: what is rung from now on may be about jobs that it does not see."""
+        self._sign_is_new = False
+        self._told = self._doorbell.take_heard()
+        if time.monotonic() >= self._due_at:
+            self._knows_due = False
+
+    async def looked(self, queues: Sequence[str], *, may_be_more: bool) -> None:
+        """A claim has ended: the queues of the jobs that it brought, and whether it may have left jobs behind."""
+        told, self._told = self._told, []
+        if queues and not told:
+            self._pause = FIRST_LOOK_AGAIN
+        self._look_at = time.monotonic() + self._pause
+        if not queues:
+            self._pause = min(2 * self._pause, self._poll_interval)
+
+        self._may_be_more = may_be_more
+        # Two runners that cannot take a job must not keep waking each other for it.
+        self._sign_at = self._look_at if told and may_be_more and not queues else float("-inf")
+        if may_be_more and (told or (queues and self._doorbell.waiting)):
+            await self._doorbell.pass_on([*queues, *told])
+        elif queues and self._doorbell.has_heard:
+            await self._doorbell.stop_waiting()
+
+    async def rest(self) -> float:
+        """Puts the sign up, if it is not; answers for how many seconds at most there is nothing to look for."""
+        now = time.monotonic()
+        is_up = self._doorbell.waiting
+        if not self._knows_due if is_up else now >= self._sign_at:
+            # A job may have come before the sign was up.
+            self._sign_is_new = not is_up
+            due = await self._doorbell.start_waiting()
+            self._due_at = float("inf") if due is None else now + due
+            self._knows_due = True
+        if self._sign_is_new:
+            return 0.0
+        return min(self._look_at, self._due_at) - time.monotonic()
+
+    async def leave_to_others(self) -> None:
+        """There is no room, or no wish, to look: takes the sign down, and passes on what was announced here."""
+        while self._doorbell.waiting or self._doorbell.has_heard:
+            await self._doorbell.pass_on(self._doorbell.take_heard())
