@@ -4,7 +4,7 @@ import re
 
 from testing.commands import CommandFailed, run
 
-from .site import DATABASE, SQL, Database
+from .site import SQL, Database
 
 
 def transactions_per_second(
@@ -26,7 +26,7 @@ def transactions_per_second(
         f"--time={seconds}" if transactions is None else f"--transactions={transactions}",
         *(f"--define={name}={value}" for name, value in variables.items()),
         f"--file={SQL / script}",
-        environment=database.server.environment(DATABASE),
+        environment=database.server.environment(database.name),
     )
     rate = re.search(r"^tps = ([\d.]+) ", output, re.MULTILINE)
     if rate is None:
