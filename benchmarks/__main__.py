@@ -10,7 +10,7 @@ from pathlib import Path
 import soniq
 from testing.commands import CommandFailed
 
-from . import drain, enqueue, steady, tick, vacuum
+from . import drain, enqueue, held_xmin, steady, tick, vacuum
 from .section import Measure, Options, Section
 from .site import Site
 
@@ -18,6 +18,7 @@ WORKLOADS: Mapping[str, Measure] = {
     "drain": drain.measure,
     "enqueue": enqueue.measure,
     "steady": steady.measure,
+    "held-xmin": held_xmin.measure,
     "tick": tick.measure,
     "vacuum": vacuum.measure,
 }
