@@ -10,7 +10,7 @@ from pathlib import Path
 import soniq
 from testing.commands import CommandFailed
 
-from . import drain, enqueue, held_xmin, steady, tick, vacuum
+from . import drain, enqueue, held_xmin, soak, steady, tick, vacuum
 from .section import Measure, Options, Section
 from .site import Site
 
@@ -19,6 +19,7 @@ WORKLOADS: Mapping[str, Measure] = {
     "enqueue": enqueue.measure,
     "steady": steady.measure,
     "held-xmin": held_xmin.measure,
+    "soak": soak.measure,
     "tick": tick.measure,
     "vacuum": vacuum.measure,
 }

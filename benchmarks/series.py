@@ -28,11 +28,6 @@ class Series:
         """Of its figures."""
         return statistics.median(self.figures)
 
-    @property
-    def largest(self) -> float:
-        """Of its figures."""
-        return max(self.figures)
-
 
 def every_second(seconds: float, began: float) -> Iterator[float]:
     """Answers with the time since `began` (as time.time() told it) about once a second, for so long."""
