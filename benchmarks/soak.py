@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import psycopg
+from testing.server import throwaway_server
 
 from .mixed_load import CONCURRENCY, RATE, RUNNERS, Load, run_mixed_load
 from .plot import Panel, plot
 from .rounds import progress
 from .section import Options, Section, Verdict
 from .series import Series, by_second, p99
-from .site import Site
+from .site import OPTIONS, Site
 
 MEGABYTE = 1_000_000
 # History is apart: it grows for as long as it is kept.
@@ -56,7 +57,12 @@ def measure(site: Site, options: Options) -> Section:
         assert row is not None
         taken.append((second, *row))
 
-    with site.database() as database:
+    # Some thirty vacuums either way: in two minutes, one a minute would show nothing.
+    naptime = "1min" if options.long else "4s"
+    with (
+        throwaway_server({**OPTIONS, "autovacuum_naptime": naptime}) as server,
+        Site(server).database() as database,
+    ):
         load = run_mixed_load(database, seconds, look)
     progress("")
     moments, table, indexes, others, dead = zip(*taken, strict=True)
@@ -77,7 +83,13 @@ def measure(site: Site, options: Options) -> Section:
     ]
     verdicts = [*(_levels_off(each, seconds) for each in sizes), _does_not_drift(waiting, seconds)]
     panels = [Panel(each.title, each.unit, {each.title: each.series}) for each in watched]
-    return Section(_table(load, watched, seconds), verdicts, {"soak.svg": plot(panels)})
+    title = (
+        f"A soak of {seconds} s: {RUNNERS} soniq-runners at concurrency {CONCURRENCY},"
+        f" {RATE} transactions a second, autovacuum_naptime {naptime}"
+    )
+    return Section(
+        f"{title}\n{_table(load, watched, seconds)}", verdicts, {"soak.svg": plot(panels)}
+    )
 
 
 def _thirds(seconds: int) -> list[tuple[float, float]]:
@@ -87,7 +99,6 @@ def _thirds(seconds: int) -> list[tuple[float, float]]:
 def _table(load: Load, watched: list[Watched], seconds: int) -> str:
     ends = load.ends
     lines = [
-        f"A soak of {seconds} s: {RUNNERS} soniq-runners at concurrency {CONCURRENCY}, {RATE} transactions a second:",
         f"  {len(load.attempts):,} attempts; {ends.done:,} jobs done, {ends.again:,} of them at a later attempt,"
         f" {ends.cancelled:,} cancelled, {ends.given_up:,} given up, {ends.scheduled:,} of schedules;"
         " each ended once",
