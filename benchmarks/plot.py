@@ -48,7 +48,9 @@ def plot(panels: Sequence[Panel], shaded: tuple[float, float, str] | None = None
     with matplotlib.rc_context(rc=STYLE):
         figure = draw(panels, shaded)
         text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(
+            text, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     # Hundredths of a point are enough, and half of the bytes.
     return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text.getvalue())
 
