@@ -10,13 +10,17 @@ from pathlib import Path
 import soniq
 from testing.commands import CommandFailed
 
-from . import drain, enqueue, tick, vacuum
+from . import cost, drain, enqueue, held_xmin, soak, steady, tick, vacuum
 from .section import Measure, Options, Section
 from .site import Site
 
 WORKLOADS: Mapping[str, Measure] = {
+    "cost": cost.measure,
     "drain": drain.measure,
     "enqueue": enqueue.measure,
+    "steady": steady.measure,
+    "held-xmin": held_xmin.measure,
+    "soak": soak.measure,
     "tick": tick.measure,
     "vacuum": vacuum.measure,
 }

@@ -1,19 +1,16 @@
 """Draining a queue that is full: how fast no-op jobs are handed out, run and marked done, history kept."""
 
-import tempfile
 from functools import partial
-from pathlib import Path
 
-from runner_process import RunnerProcess
 from testing.outcome import CheckFailed
 
+from .draining import drain_by_runner
 from .pgbench import transactions_per_second
 from .rounds import Measurement, Target, Workload, measure_in_rounds
 from .section import Options, Section
 from .site import Database, Site
 
 BATCH = 100
-PATIENCE = 600.0  # seconds
 
 
 def measure(site: Site, options: Options) -> Section:
@@ -56,32 +53,8 @@ def _by_pgbench(site: Site, who: str, jobs: int) -> float:
 
 
 def _by_runner(site: Site, jobs: int, concurrency: int) -> float:
-    """From the first claim to the last report, by the database's clock: a runner's start is not counted."""
-    with (
-        tempfile.TemporaryDirectory(prefix="soniq-bench-") as folder,
-        site.database("soniq_fill.sql", jobs=jobs) as database,
-    ):
-        ran = Path(folder) / "ran"
-        runner = RunnerProcess(
-            database.url,
-            Path(__file__).parent,
-            Path(folder) / "log",
-            "--burst",
-            jobs_modules="noop",
-            concurrency=concurrency,
-            bench_ran=ran,
-        )
-        try:
-            if runner.exit_code(PATIENCE) != 0:
-                raise CheckFailed(f"the runner failed:\n{runner.log}")
-        finally:
-            runner.kill()
-        _check_history(database, "soniq", jobs)
-        if sorted(map(int, ran.read_text().split())) != list(range(1, jobs + 1)):
-            raise CheckFailed("the handler was not called exactly once for each job")
-        return jobs / database.number(
-            "select extract(epoch from max(finished_at) - min(claimed_at)) from soniq.finished_jobs"
-        )
+    with site.database("soniq_fill.sql", jobs=jobs) as database:
+        return drain_by_runner(database, jobs, concurrency=concurrency)
 
 
 def _check_history(database: Database, schema: str, jobs: int) -> None:

@@ -2,18 +2,22 @@
 
 import atexit
 import os
+import signal
 from pathlib import Path
 
 from soniq import Soniq
 
 app = Soniq()
 numbers: list[int] = []
+UNTIL = int(os.environ.get("SONIQ_BENCH_UNTIL", "0"))
 
 
 @app.job
 async def noop(number: int) -> None:
     """Each job has a number of its own, so that one run twice or never shows."""
     numbers.append(number)
+    if len(numbers) == UNTIL:
+        signal.raise_signal(signal.SIGTERM)
 
 
 @atexit.register
