@@ -11,12 +11,14 @@ import soniq
 from testing.commands import CommandFailed
 
 from . import drain, enqueue, tick, vacuum
+from .peers import comparison
 from .section import Measure, Options, Section
 from .site import Site
 
 WORKLOADS: Mapping[str, Measure] = {
     "drain": drain.measure,
     "enqueue": enqueue.measure,
+    "peers": comparison.measure,
     "tick": tick.measure,
     "vacuum": vacuum.measure,
 }

@@ -47,17 +47,13 @@ class Site:
 
     @contextmanager
     def database(self, *files: str, **variables: object) -> Iterator["Database"]:
-        """A database for one figure, prepared by files of sql/ that see the variables.
-
-        What preparing it leaves to be done is done before the clock starts: statistics, vacuum, checkpoint.
-        """
+        """A database for one figure, prepared by files of sql/ that see the variables, and settled."""
         self.server.create_database(DATABASE, TEMPLATE)
         try:
             database = Database(self.server)
             for file in files:
                 database.run(file, **variables)
-            psql(self.server, DATABASE, "--command", "vacuum analyze")
-            psql(self.server, DATABASE, "--command", "checkpoint")
+            database.settle()
             yield database
         finally:
             self.server.drop_database(DATABASE)
@@ -69,11 +65,17 @@ class Database:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.url = server.url(DATABASE)
+        self.variables = server.environment(DATABASE)
 
     def run(self, file: str, **variables: object) -> None:
         """Runs a file of sql/ by psql."""
         given = (f"--set={name}={value}" for name, value in variables.items())
         psql(self.server, DATABASE, *given, "--file", SQL / file)
+
+    def settle(self) -> None:
+        """Does, before the clock starts, what preparing it leaves to be done: statistics, vacuum, checkpoint."""
+        psql(self.server, DATABASE, "--command", "vacuum analyze")
+        psql(self.server, DATABASE, "--command", "checkpoint")
 
     def number(self, query: str) -> float:
         """What a query with one number for its answer says."""

@@ -1,0 +1,116 @@
+"""script/bench --peers: Soniq and other job queues on PostgreSQL, in the same rounds, each as its makers advise.
+
+Every system has one worker process and a no-op handler. What is adjusted for which is at the top of each one's file.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from ..rounds import Measurement, Target, Workload, measure_in_rounds
+from ..section import Options, Section
+from ..site import Site
+from . import stopwatch, systems
+from .environments import InstallationFailed
+from .systems import Peer
+
+CONCURRENCIES = (10, 50)
+
+
+def measure(site: Site, options: Options) -> Section:
+    """Draining, enqueueing and latency, of every system that can be installed here."""
+    if not options.peers:
+        return Section("The other systems are NOT measured: script/bench --peers installs them")
+    peers, about = _install()
+    workloads = (_drain(peers, options.jobs), _enqueue(peers), _latency(peers))
+    sections = [measure_in_rounds(workload, site, options.rounds) for workload in workloads]
+    return Section(
+        "\n\n".join([about, *(section.table for section in sections)]),
+        [verdict for section in sections for verdict in section.verdicts],
+    )
+
+
+def _install() -> tuple[list[Peer], str]:
+    """The systems that there are, and what to print of them and of those that there are not."""
+    there, lines = (
+        [],
+        ["Each system by one worker process; its own settings are in benchmarks/peers/"],
+    )
+    for peer in systems.ALL:
+        try:
+            peer.environment.prepare()
+        except InstallationFailed as failure:
+            lines.append(f"  SKIPPED, NOT MEASURED: {peer.name}: {failure}")
+        else:
+            there.append(peer)
+            lines.append(f"  {peer.name}: {', '.join(peer.environment.packages)}")
+    return there, "\n".join(lines)
+
+
+def _drain(peers: Sequence[Peer], jobs: int) -> Workload:
+    measurements: list[Measurement] = []
+    targets = []
+    for concurrency in CONCURRENCIES:
+        taken = {
+            peer: Measurement(
+                f"{peer.name}, {concurrency}",
+                partial(stopwatch.drain, peer=peer, jobs=jobs, concurrency=concurrency),
+            )
+            for peer in peers
+        }
+        measurements += taken.values()
+        targets += [
+            Target(taken[soniq], share, taken[other])
+            for soniq, share, other in (
+                (systems.SONIQ, 1.0, systems.GRAPHILE_BATCHED),
+                (systems.SONIQ, 3.0, systems.PGQUEUER),
+                (systems.SONIQ_WITHOUT_HISTORY, 1.2, systems.GRAPHILE_BATCHED),
+            )
+            if other in taken
+        ]
+    fewer = ", ".join(f"{peer.name} {peer.jobs:,}" for peer in peers if peer.jobs < jobs)
+    return Workload(
+        f"Drain {jobs:,} no-op jobs at a concurrency (fewer: {fewer}); jobs a second",
+        measurements,
+        targets,
+    )
+
+
+def _enqueue(peers: Sequence[Peer]) -> Workload:
+    # One program enqueues for all the variants of a system.
+    clients = {peer.program: peer for peer in reversed(peers)}
+    return Workload(
+        f"Enqueue {stopwatch.ENQUEUED:,} jobs one by one, one client; jobs a second",
+        [
+            Measurement(peer.name, partial(stopwatch.enqueue, peer=peer))
+            for peer in peers
+            if clients[peer.program] is peer
+        ],
+    )
+
+
+def _latency(peers: Sequence[Peer]) -> Workload:
+    def lines(latency: stopwatch.Latency) -> Iterator[Measurement]:
+        yield Measurement(f"{latency.peer.name}, p50", latency.p50)
+        yield Measurement(f"{latency.peer.name}, p99", lambda site: latency.p99)
+
+    taken = [
+        stopwatch.Latency(peer, CONCURRENCIES[0])
+        for peer in peers
+        if peer.latency and peer is not systems.SONIQ_WITHOUT_HISTORY
+    ]
+    measured = {latency: [*lines(latency)] for latency in taken}
+    others = [latency for latency in taken if latency.peer is not systems.SONIQ]
+    targets = []
+    extra = []
+    if others:
+        best = Measurement("the best of the others, p99", lambda site: min(o.p99 for o in others))
+        extra = [best]
+        soniq = next(latency for latency in taken if latency.peer is systems.SONIQ)
+        targets = [Target(measured[soniq][1], 1.0, best, at_most=True)]
+    return Workload(
+        f"From the commit of an enqueue to the start of its handler, idle, concurrency {CONCURRENCIES[0]},"
+        f" {stopwatch.COUNTED} jobs {1000 * stopwatch.GAP:g} ms apart; ms",
+        [line for latency in taken for line in measured[latency]] + extra,
+        targets,
+        digits=2,
+    )
