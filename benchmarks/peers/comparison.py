@@ -20,7 +20,7 @@ def measure(site: Site, options: Options) -> Section:
     """Draining, enqueueing and latency, of every system that can be installed here."""
     if not options.peers:
         return Section("The other systems are NOT measured: script/bench --peers installs them")
-    peers, about = _install()
+    peers, about = install()
     workloads = (_drain(peers, options.jobs), _enqueue(peers), _latency(peers))
     sections = [measure_in_rounds(workload, site, options.rounds) for workload in workloads]
     return Section(
@@ -29,7 +29,7 @@ def measure(site: Site, options: Options) -> Section:
     )
 
 
-def _install() -> tuple[list[Peer], str]:
+def install() -> tuple[list[Peer], str]:
     """The systems that there are, and what to print of them and of those that there are not."""
     there, lines = (
         [],

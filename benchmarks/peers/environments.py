@@ -29,11 +29,19 @@ class Environment(ABC):
         """Where it is."""
         return FOLDER / self.name
 
+    @property
+    def made_for(self) -> Path:
+        """Its last file, written when it is complete."""
+        return self.folder / "made-for"
+
+    @property
+    def wanted(self) -> str:
+        """What that file has to say."""
+        return "\n".join((str(self.folder), *self.packages))
+
     def prepare(self) -> None:
         """Makes it, unless it is there with the same packages. Raises InstallationFailed."""
-        made_for = self.folder / "made-for"
-        wanted = "\n".join((str(self.folder), *self.packages))
-        if made_for.exists() and made_for.read_text() == wanted:
+        if self.made_for.exists() and self.made_for.read_text() == self.wanted:
             return
         print(f"script/bench: installing {', '.join(self.packages)} ...", file=sys.stderr)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -44,7 +52,7 @@ class Environment(ABC):
             raise InstallationFailed(f"{error.filename} is not installed{self._remedy}") from error
         except CommandFailed as failure:
             raise InstallationFailed(_last_words(failure.output)) from failure
-        made_for.write_text(wanted)
+        self.made_for.write_text(self.wanted)
 
     def variables(self, given: Mapping[str, str]) -> Mapping[str, str]:
         """Of the given environment variables those for its programs: none that leads to our own packages."""
@@ -70,9 +78,11 @@ class PythonEnvironment(Environment):
         return [self.folder / "bin/python", "-m", f"benchmarks.peers.{program}"]
 
     def _install(self) -> None:
-        run(sys.executable, "-m", "venv", self.folder)
-        pip = (self.folder / "bin/python", "-m", "pip", "--disable-pip-version-check")
-        run(*pip, "install", "--quiet", *self.packages)
+        run(sys.executable, "-m", "venv", "--without-pip", self.folder)
+        run(
+            *(sys.executable, "-m", "pip", "--disable-pip-version-check"),
+            *("--python", self.folder / "bin/python", "install", "--quiet", *self.packages),
+        )
 
     _remedy = ""
 
