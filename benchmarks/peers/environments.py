@@ -81,7 +81,7 @@ class PythonEnvironment(Environment):
         run(sys.executable, "-m", "venv", "--without-pip", self.folder)
         run(
             *(sys.executable, "-m", "pip", "--disable-pip-version-check"),
-            *("--python", self.folder / "bin/python", "install", "--quiet", *self.packages),
+            *("--python", str(self.folder / "bin/python"), "install", "--quiet", *self.packages),
         )
 
     _remedy = ""
