@@ -47,21 +47,21 @@ ALL = (
     SONIQ_WITHOUT_HISTORY,
     GRAPHILE_BATCHED,
     PGQUEUER,
-    Peer("graphile-worker", GRAPHILE, "graphile_worker", GRAPHILE_LEFT, jobs=10_000),
+    Peer("graphile-worker", GRAPHILE, "graphile_worker", GRAPHILE_LEFT, jobs=5_000),
     Peer(
         "awa",
         PythonEnvironment("awa", ("awa-pg==0.6.9", UVLOOP)),
         "awa",
         "select (select count(*) from awa.ready_entries)"
         " > (select coalesce(sum(completed_count), 0) from awa.receipt_completion_batches)",
-        jobs=20_000,
+        jobs=5_000,
     ),
     Peer(
         "pg-boss",
         NodeEnvironment("pg-boss", (NODE, "pg-boss@12.38.0")),
         "pg_boss",
         "select exists (select from pgboss.job where state < 'completed')",
-        jobs=10_000,
+        jobs=5_000,
     ),
     Peer(
         "procrastinate",
@@ -70,14 +70,14 @@ ALL = (
         ),
         "procrastinate",
         "select exists (select from procrastinate_jobs where status in ('todo', 'doing'))",
-        jobs=5_000,
+        jobs=3_000,
     ),
     Peer(
         "soniq 0.1.0 (Python-first)",
         PythonEnvironment("soniq-0.1", ("soniq==0.1.0", UVLOOP)),
         "soniq_0_1",
         "select exists (select from soniq_jobs where status in ('queued', 'processing'))",
-        jobs=5_000,
+        jobs=3_000,
     ),
     Peer(
         "bare asyncio",
