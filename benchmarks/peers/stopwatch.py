@@ -26,7 +26,7 @@ from .systems import Peer
 
 PATIENCE = 240.0  # seconds
 LOOK = 0.002  # seconds between two looks at the database
-ENQUEUED = 2_000
+ENQUEUED = 1_000
 WARM_UP, COUNTED, GAP = 50, 300, 0.02  # jobs, jobs, and seconds between two
 
 Calls = list[tuple[int, float]]
