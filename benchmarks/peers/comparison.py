@@ -3,7 +3,7 @@
 Every system has one worker process and a no-op handler. What is adjusted for which is at the top of each one's file.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from ..rounds import Measurement, Target, Workload, measure_in_rounds
@@ -89,28 +89,24 @@ def _enqueue(peers: Sequence[Peer]) -> Workload:
 
 
 def _latency(peers: Sequence[Peer]) -> Workload:
-    def lines(latency: stopwatch.Latency) -> Iterator[Measurement]:
-        yield Measurement(f"{latency.peer.name}, p50", latency.p50)
-        yield Measurement(f"{latency.peer.name}, p99", lambda site: latency.p99)
-
-    taken = [
-        stopwatch.Latency(peer, CONCURRENCIES[0])
-        for peer in peers
-        if peer.latency and peer is not systems.SONIQ_WITHOUT_HISTORY
-    ]
-    measured = {latency: [*lines(latency)] for latency in taken}
-    others = [latency for latency in taken if latency.peer is not systems.SONIQ]
+    p50, p99 = {}, {}
+    for peer in peers:
+        if peer.latency and peer is not systems.SONIQ_WITHOUT_HISTORY:
+            latency = stopwatch.Latency(peer, CONCURRENCIES[0])
+            p50[peer] = Measurement(f"{peer.name}, p50", latency.p50)
+            p99[peer] = Measurement(f"{peer.name}, p99", latency.p99)
+    lines = [line for peer in p50 for line in (p50[peer], p99[peer])]
     targets = []
-    extra = []
-    if others:
-        best = Measurement("the best of the others, p99", lambda site: min(o.p99 for o in others))
-        extra = [best]
-        soniq = next(latency for latency in taken if latency.peer is systems.SONIQ)
-        targets = [Target(measured[soniq][1], 1.0, best, at_most=True)]
+    if others := [line for peer, line in p99.items() if peer is not systems.SONIQ]:
+        best = Measurement(
+            "the best of the others, p99", lambda site: min(line.take(site) for line in others)
+        )
+        lines.append(best)
+        targets.append(Target(p99[systems.SONIQ], 1.0, best, at_most=True))
     return Workload(
         f"From the commit of an enqueue to the start of its handler, idle, concurrency {CONCURRENCIES[0]},"
         f" {stopwatch.COUNTED} jobs {1000 * stopwatch.GAP:g} ms apart; ms",
-        [line for latency in taken for line in measured[latency]] + extra,
+        lines,
         targets,
         digits=2,
     )

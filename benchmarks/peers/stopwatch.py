@@ -61,9 +61,12 @@ def enqueue(site: Site, peer: Peer) -> float:
     return float(ENQUEUED / (told["committed"][-1] - told["began"]))
 
 
-@dataclass
+@dataclass(eq=False)
 class Latency:
-    """From the commit of an enqueue, as its client sees it, to the start of the handler, on an idle system; in ms."""
+    """From the commit of an enqueue, as its client sees it, to the start of the handler, on an idle system; in ms.
+
+    Where the handler is quicker than the answer to the client, it is negative.
+    """
 
     peer: Peer
     concurrency: int
@@ -74,8 +77,7 @@ class Latency:
         self._taken = self._take(site)
         return statistics.median(self._taken)
 
-    @property
-    def p99(self) -> float:
+    def p99(self, site: Site) -> float:
         """Of what p50() measured last."""
         return statistics.quantiles(self._taken, n=100, method="inclusive")[-1]
 
