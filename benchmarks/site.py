@@ -74,8 +74,12 @@ class Database:
 
     def settle(self) -> None:
         """Does, before the clock starts, what preparing it leaves to be done: statistics, vacuum, checkpoint."""
-        psql(self.server, DATABASE, "--command", "vacuum analyze")
-        psql(self.server, DATABASE, "--command", "checkpoint")
+        self.execute("vacuum analyze")
+        self.execute("checkpoint")
+
+    def execute(self, statement: str) -> None:
+        """Runs one statement in a session of its own."""
+        psql(self.server, DATABASE, "--command", statement)
 
     def number(self, query: str) -> float:
         """What a query with one number for its answer says."""
