@@ -40,6 +40,7 @@ PGQUEUER = Peer(
     PythonEnvironment("pgqueuer", ("pgqueuer[asyncpg]==1.6.0", "asyncpg==0.31.0", UVLOOP)),
     "pgqueuer",
     "select exists (select from pgqueuer)",
+    jobs=10_000,
 )
 
 ALL = (
