@@ -11,16 +11,18 @@ import soniq
 from testing.commands import CommandFailed
 
 from . import cost, drain, enqueue, held_xmin, soak, steady, tick, vacuum
+from .peers import comparison
 from .section import Measure, Options, Section
 from .site import Site
 
 WORKLOADS: Mapping[str, Measure] = {
-    "cost": cost.measure,
     "drain": drain.measure,
     "enqueue": enqueue.measure,
     "steady": steady.measure,
+    "cost": cost.measure,
     "held-xmin": held_xmin.measure,
     "soak": soak.measure,
+    "peers": comparison.measure,
     "tick": tick.measure,
     "vacuum": vacuum.measure,
 }

@@ -96,17 +96,22 @@ class Database:
         self.server = server
         self.name = name
         self.url = server.url(name)
+        self.variables = server.environment(name)
 
     def run(self, file: str, **variables: object) -> None:
         """Runs a file of sql/ by psql."""
         given = (f"--set={name}={value}" for name, value in variables.items())
         psql(self.server, self.name, *given, "--file", SQL / file)
 
+    def settle(self) -> None:
+        """Does, before the clock starts, what preparing it leaves to be done: statistics, vacuum, checkpoint."""
+        self.execute("vacuum analyze")
+        self.execute("checkpoint")
+
+    def execute(self, statement: str) -> None:
+        """Runs one statement in a session of its own."""
+        psql(self.server, self.name, "--command", statement)
+
     def number(self, query: str) -> float:
         """What a query with one number for its answer says."""
         return float(psql(self.server, self.name, "--command", query))
-
-    def settle(self) -> None:
-        """Does what the server would else do while the clock runs."""
-        psql(self.server, self.name, "--command", "vacuum analyze")
-        psql(self.server, self.name, "--command", "checkpoint")

@@ -29,7 +29,7 @@ import psycopg
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "script"), str(ROOT / "examples/orders"), str(ROOT)]
+sys.path[:0] = [str(ROOT), str(ROOT / "script"), str(ROOT / "examples/orders")]
 
 from runner_process import RunnerProcess  # noqa: E402
 from testing.deployment import deploy_snapshot  # noqa: E402
