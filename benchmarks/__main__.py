@@ -10,13 +10,14 @@ from pathlib import Path
 import soniq
 from testing.commands import CommandFailed
 
-from . import drain, enqueue, tick, vacuum
+from . import drain, enqueue, scrape, tick, vacuum
 from .section import Measure, Options, Section
 from .site import Site
 
 WORKLOADS: Mapping[str, Measure] = {
     "drain": drain.measure,
     "enqueue": enqueue.measure,
+    "scrape": scrape.measure,
     "tick": tick.measure,
     "vacuum": vacuum.measure,
 }
