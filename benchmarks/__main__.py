@@ -10,7 +10,7 @@ from pathlib import Path
 import soniq
 from testing.commands import CommandFailed
 
-from . import cost, drain, enqueue, held_xmin, soak, steady, tick, vacuum
+from . import cost, drain, enqueue, held_xmin, scrape, soak, steady, tick, vacuum
 from .peers import comparison
 from .section import Measure, Options, Section
 from .site import Site
@@ -23,6 +23,7 @@ WORKLOADS: Mapping[str, Measure] = {
     "held-xmin": held_xmin.measure,
     "soak": soak.measure,
     "peers": comparison.measure,
+    "scrape": scrape.measure,
     "tick": tick.measure,
     "vacuum": vacuum.measure,
 }

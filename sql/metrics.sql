@@ -1,245 +1,165 @@
 -- What an operator watches: metrics() for a scraper, and three views for people and dashboards.
 --
--- A scrape comes every few seconds whatever the backlog, so nothing here counts all of a table, and no counter is kept
--- for it either: a row that every job updates would make them wait for each other and leave dead rows behind.
--- What is asked for is found in three ways.
+-- A scrape comes every few seconds whatever the backlog, so each of these reads less than 200 pages with ten million
+-- jobs, ten queues and three priorities.
 --
---   Counted: the ready and the scheduled jobs of a lane are ranges of the index jobs_ready, and the leases are an index
---   of their own. A range is read up to 10,000 entries, or fewer where there are more than ten lanes, but at least 100,
---   so that the ranges of up to a thousand lanes add up to 200,000 at most. Up to there the numbers are exact. The age of
---   the oldest ready job is always exact, being that of the first entry of its range. Names are in no index, so
---   job_stats reads 20,000 queued jobs and as many dead letters.
+--   A table of jobs of at most 100 pages, some thousands of jobs, is read whole: everything is exact, and as of now.
 --
---   Estimated: where a range goes on, its length comes from a sample of about 1,000 pages of the table, which costs the same
---   whatever the size, and is_estimate says so. Statistics of the planner would cost less, but are as old as the
---   last ANALYZE, and know nothing of what is due by now. Jobs of one queue lie together if they were enqueued together,
---   so a queue that has a hundredth of a large table may be told a third too high or too low; one that has most of it, by
---   a few percent. The same pages are read each time, so that the numbers do not jump from scrape to scrape.
+--   Of a larger one, how many jobs there are is told by the latest tally (tally.sql), a minute old at most where something
+--   ticks; count_age says so. Whether anything is ready in a queue, and how old the oldest is, is looked up in the index
+--   jobs_ready, for five pages a lane that has to be asked.
 --
---   Left to PostgreSQL: how many jobs were added and ended is in the statistics that it keeps for every table.
+--   Up to ten dead letters are counted; more of them are told by the tally.
 --
--- While some transaction keeps vacuum from its work, entries of jobs long gone pile up where ranges begin, and a range
--- that holds ten jobs may take as long to read as one that holds millions. So when that has gone on for a minute, and more
--- than half a million dead rows have come together, as PostgreSQL counts them, no range is read and the sample has to do
--- for everything: a small backlog may then be told as none, and the oldest ready job as younger than it is.
--- soniq_oldest_transaction_seconds tells of that well before. Without such a transaction, readers mark the entries as
--- dead and pass over them, so it does not matter how many rows vacuum has still to remove.
+--   Left to PostgreSQL: how many jobs were added and ended, and how many dead letters added, is in the statistics that it
+--   keeps for every table.
 --
 -- Nothing here shows arguments, results or error messages.
 
--- Reading what is left.
-
-create or replace function soniq._dead_rows()
-returns bigint
-language sql
-stable
-as $$
-  select pg_catalog.pg_stat_get_dead_tuples('soniq.jobs'::pg_catalog.regclass);
-$$;
-
-comment on function soniq._dead_rows() is
-'Rows of soniq.jobs that vacuum has still to remove, as far as PostgreSQL knows.';
-
--- Transactions, of which only those that have an xid or a snapshot count, prepared ones, and what a standby or a slot asks
--- for. A vacuum does not hinder another.
-create or replace function soniq._vacuum_obstacles()
-returns table (since timestamptz, transactions integer)
-language sql
-stable
-as $$
-  select session.xact_start, greatest(pg_catalog.age(session.backend_xmin), pg_catalog.age(session.backend_xid))
-  from pg_catalog.pg_stat_activity as session
-  where (session.backend_xmin is not null or session.backend_xid is not null)
-    and (session.datname = pg_catalog.current_database() or session.datid is null)
-    and session.pid <> pg_catalog.pg_backend_pid()
-    and not exists (
-      select
-      from pg_catalog.pg_stat_progress_vacuum as vacuum
-      where vacuum.pid = session.pid
-    )
-  union all
-  select prepared.prepared, pg_catalog.age(prepared.transaction)
-  from pg_catalog.pg_prepared_xacts as prepared
-  where prepared.database = pg_catalog.current_database()
-  union all
-  select null, pg_catalog.age(slot.xmin)
-  from pg_catalog.pg_replication_slots as slot
-  where slot.xmin is not null;
-$$;
-
-comment on function soniq._vacuum_obstacles() is
-'What keeps vacuum from removing rows in this database: since when, and how many transactions it reaches back. Who may not see other users'' sessions (pg_read_all_stats) does not see since when.';
-
--- PostgreSQL's own times, hence its own clock.
-create or replace function soniq._ranges_are_readable()
+create or replace function soniq._is_small()
 returns boolean
 language sql
 volatile
 as $$
-  select soniq._dead_rows() <= 500000
-    or not exists (
-      select
-      from soniq._vacuum_obstacles() as obstacle
-      where obstacle.since < pg_catalog.clock_timestamp() - interval '1 minute'
-        or (obstacle.since is null and obstacle.transactions > 1000)
-    );
+  select soniq._pages(relation => 'soniq.jobs') <= 100;
 $$;
 
-comment on function soniq._ranges_are_readable() is
-'False where so many entries that vacuum cannot remove lie in the indexes of soniq.jobs that the sample has to do.';
+comment on function soniq._is_small() is
+'Whether soniq.jobs is read whole for each answer.';
 
-create or replace function soniq._leases()
-returns table (queue text, job_name text, runner_id bigint, claimed_at timestamptz, deadline timestamptz)
-language sql
+create or replace function soniq._first_ready_at(
+  queue text,
+  priority smallint,
+  from_time timestamptz,
+  from_id bigint,
+  as_of timestamptz
+)
+returns timestamptz
+language plpgsql
 stable
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_indexonlyscan = off
 set jit = off
 as $$
-  select job.queue, job.job_name, job.runner_id, job.claimed_at, job.deadline
-  from soniq.jobs as job
-  where job.status = 'processing';
+begin
+  return (
+    select job.scheduled_at
+    from soniq.jobs as job
+    where job.status = 'queued'
+      and job.queue = _first_ready_at.queue
+      and job.priority = _first_ready_at.priority
+      and (job.scheduled_at, job.id) >= (from_time, from_id)
+      and job.scheduled_at <= as_of
+    order by job.scheduled_at, job.id
+    limit 1
+  );
+end;
 $$;
 
-comment on function soniq._leases() is
-'The jobs being processed: as many as runners have slots.';
+comment on function soniq._first_ready_at(text, smallint, timestamptz, bigint, timestamptz) is
+'When the first ready job of a lane was due, from a key on; NULL if there is none. Such a page of the table is written all the time, so to look up whether it is visible to all would be one page more.';
 
-create or replace function soniq._sample_percent(relation regclass)
-returns real
-language sql
-stable
-as $$
-  select least(
-    100,
-    100.0 * 1000 * pg_catalog.current_setting('block_size')::integer
-    / greatest(pg_catalog.pg_relation_size(_sample_percent.relation), 1)
-  )::real;
-$$;
-
-comment on function soniq._sample_percent(regclass) is
-'The share of a table''s pages that makes about 1,000: all of them, if there are no more.';
-
-create or replace function soniq._sampled_jobs()
-returns table (
-  queue text,
-  job_name text,
-  ready bigint,
-  scheduled bigint,
-  processing bigint,
-  overdue bigint,
-  oldest_ready_at timestamptz
-)
+-- What was claimed since vacuum last came lies where a lane begins. So it is read from where it began when the tally was
+-- taken; a job that was committed late or handed back since, and is older, shows in the next tally. A lane that began
+-- later than the oldest job found so far need not be asked, nor one that had no ready job, if that is older than the tally.
+-- So one or two lanes of a queue are asked where jobs wait, and all of them where none do.
+create or replace function soniq._oldest_ready_jobs(heads jsonb, taken_at timestamptz)
+returns table (queue text, scheduled_at timestamptz)
 language plpgsql
 volatile
-set jit = off
 as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
-  grace constant interval := settings.lease_grace from soniq.settings as settings;
-  percent constant real := soniq._sample_percent(relation => 'soniq.jobs');
-  weight constant double precision := 100 / percent;
+  lane record;
+  current_queue text;
+  oldest_at timestamptz;
 begin
-  return query
-  select
-    job.queue,
-    job.job_name,
-    (weight * pg_catalog.count(*) filter (where job.status = 'queued' and job.scheduled_at <= as_of))::bigint,
-    (weight * pg_catalog.count(*) filter (where job.status = 'queued' and job.scheduled_at > as_of))::bigint,
-    (weight * pg_catalog.count(*) filter (where job.status = 'processing'))::bigint,
-    (weight * pg_catalog.count(*) filter (where job.deadline < as_of - grace))::bigint,
-    min(job.scheduled_at) filter (where job.status = 'queued' and job.scheduled_at <= as_of)
-  from soniq.jobs as job tablesample system (percent) repeatable (0)
-  group by job.queue, job.job_name;
-end;
-$$;
-
-comment on function soniq._sampled_jobs() is
-'The live jobs by queue and name, told from about 1,000 pages of their table: exact, if it has no more.';
-
-create or replace function soniq._sampled_dead_letters()
-returns table (queue text, job_name text, waiting bigint)
-language plpgsql
-stable
-set jit = off
-as $$
-#variable_conflict use_column
-declare
-  percent constant real := soniq._sample_percent(relation => 'soniq.dead_letter_jobs');
-  weight constant double precision := 100 / percent;
-begin
-  return query
-  select letter.queue, letter.job_name, (weight * pg_catalog.count(*))::bigint
-  from soniq.dead_letter_jobs as letter tablesample system (percent) repeatable (0)
-  where letter.replay_count = 0
-  group by letter.queue, letter.job_name;
-end;
-$$;
-
-comment on function soniq._sampled_dead_letters() is
-'The dead letters not yet replayed by queue and name, told as in _sampled_jobs().';
-
-create or replace function soniq._recently_finished()
-returns table (
-  job_name text,
-  status soniq.job_status,
-  failed_attempts integer,
-  run_time interval,
-  finished_at timestamptz
-)
-language plpgsql
-volatile
-set jit = off
-as $$
-#variable_conflict use_column
-declare
-  since constant timestamptz := soniq.clock() - interval '1 hour';
-  partition record;
-  is_in_use boolean;
-begin
-  -- Rows are only ever added, so the latest lie at the end, and no index on finished_at is needed, which each completion
-  -- would have to write. The last few pages tell whether a partition is in use at all.
-  for partition in
+  for lane in
     select
-      part.relname,
-      pg_catalog.pg_relation_size(part.oid) / pg_catalog.current_setting('block_size')::integer as pages
-    from pg_catalog.pg_inherits as inheritance
-    join pg_catalog.pg_class as part
-      on part.oid = inheritance.inhrelid
-    where inheritance.inhparent = 'soniq.finished_jobs'::pg_catalog.regclass
-  loop
-    execute pg_catalog.format(
-      'select exists (
-        select
-        from soniq.%I as job
-        where job.ctid >= $1
-          and job.finished_at >= $2
-      )',
-      partition.relname
+      known.queue,
+      known.priority,
+      head.scheduled_at as head_at,
+      head.id as head_id,
+      coalesce(head.scheduled_at, _oldest_ready_jobs.taken_at) as not_before
+    from (
+      select distinct each.queue, each.priority
+      from soniq.lanes as each
+    ) as known
+    left join pg_catalog.jsonb_to_recordset(_oldest_ready_jobs.heads) as head (
+      queue text,
+      priority smallint,
+      scheduled_at timestamptz,
+      id bigint
     )
-    into is_in_use
-    using pg_catalog.format('(%s,0)', greatest(partition.pages - 20, 0))::tid, since;
-    continue when not is_in_use;
+      on head.queue = known.queue
+      and head.priority = known.priority
+      and head.scheduled_at <= _oldest_ready_jobs.taken_at
+    order by known.queue, not_before
+  loop
+    if lane.queue is distinct from current_queue then
+      current_queue := lane.queue;
+      oldest_at := null;
+    end if;
+    continue when lane.not_before >= oldest_at;
 
-    for job_name, status, failed_attempts, run_time, finished_at in
-      execute pg_catalog.format(
-        'select
-          job.job_name, job.status, pg_catalog.jsonb_array_length(job.errors), job.finished_at - job.claimed_at,
-          job.finished_at
-        from soniq.%I as job
-        where job.ctid >= $1
-          and job.finished_at >= $2',
-        partition.relname
+    scheduled_at := coalesce(
+      case
+        when lane.head_id is not null then
+          soniq._first_ready_at(
+            queue => lane.queue,
+            priority => lane.priority,
+            from_time => lane.head_at,
+            from_id => lane.head_id,
+            as_of => as_of
+          )
+      end,
+      -- Perhaps it has been emptied, and perhaps something was handed back to it.
+      soniq._first_ready_at(
+        queue => lane.queue, priority => lane.priority, from_time => '-infinity', from_id => 0, as_of => as_of
       )
-      using pg_catalog.format('(%s,0)', greatest(partition.pages - 200, 0))::tid, since
-    loop
-      return next;
-    end loop;
+    );
+    continue when scheduled_at is null;
+
+    queue := lane.queue;
+    oldest_at := least(oldest_at, scheduled_at);
+    return next;
   end loop;
 end;
 $$;
 
-comment on function soniq._recently_finished() is
-'The jobs that finished within the last hour, as far as they are in the last 200 pages of their partition.';
+comment on function soniq._oldest_ready_jobs(jsonb, timestamptz) is
+'When the ready jobs were due that lead the lanes of each queue, as far as one of them may be its oldest; by the heads of a tally and when that was taken.';
+
+create or replace function soniq._overdue_jobs()
+returns table (queue text, jobs bigint)
+language plpgsql
+volatile
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  due_before constant timestamptz := soniq.clock() - settings.lease_grace from soniq.settings as settings;
+begin
+  return query
+  select job.queue, pg_catalog.count(*)
+  from (
+    select lease.queue
+    from soniq.jobs as lease
+    where lease.status = 'processing'
+      and lease.deadline < due_before
+    order by lease.deadline
+    limit 10
+  ) as job
+  group by job.queue;
+end;
+$$;
+
+comment on function soniq._overdue_jobs() is
+'The ten jobs that have been overdue for longest, by queue.';
 
 -- The views.
 
@@ -252,6 +172,7 @@ returns table (
   overdue bigint,
   dead_letters bigint,
   is_estimate boolean,
+  count_age interval,
   oldest_ready_age interval,
   paused boolean
 )
@@ -266,65 +187,18 @@ as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
-  grace constant interval := settings.lease_grace from soniq.settings as settings;
-  ranges_are_readable constant boolean := soniq._ranges_are_readable();
-  fair_share constant bigint := 100000 / greatest(pg_catalog.count(*), 1) from soniq.lanes as known;
-  most constant bigint := least(greatest(fair_share, 100), 10000);
+  is_small constant boolean := soniq._is_small();
+  uses_index constant boolean := not is_small and soniq._ranges_are_readable();
+  has_few_letters constant boolean := pg_catalog.count(*) <= 10
+    from (select from soniq.dead_letter_jobs as letter where letter.replay_count = 0 limit 11) as few;
+  tally soniq.tallies;
 begin
+  if not is_small or not has_few_letters then
+    tally := soniq._latest_tally();
+  end if;
+
   return query
-  with lane as (
-    select distinct known.queue, known.priority
-    from soniq.lanes as known
-  ),
-  counted as (
-    select
-      lane.queue,
-      sum(ready.jobs) as ready,
-      sum(later.jobs) as scheduled,
-      min(ready.oldest_at) as oldest_ready_at,
-      pg_catalog.bool_or(not ranges_are_readable or ready.jobs > most) as more_ready,
-      pg_catalog.bool_or(not ranges_are_readable or later.jobs > most) as more_scheduled
-    from lane
-    cross join lateral (
-      select pg_catalog.count(*) as jobs, min(entry.scheduled_at) as oldest_at
-      from (
-        select job.scheduled_at
-        from soniq.jobs as job
-        where ranges_are_readable
-          and job.status = 'queued'
-          and job.queue = lane.queue
-          and job.priority = lane.priority
-          and job.scheduled_at <= as_of
-        order by job.scheduled_at, job.id
-        limit most + 1
-      ) as entry
-    ) as ready
-    cross join lateral (
-      select pg_catalog.count(*) as jobs
-      from (
-        select
-        from soniq.jobs as job
-        where ranges_are_readable
-          and job.status = 'queued'
-          and job.queue = lane.queue
-          and job.priority = lane.priority
-          and job.scheduled_at > as_of
-        order by job.scheduled_at, job.id
-        limit most + 1
-      ) as entry
-    ) as later
-    group by lane.queue
-  ),
-  leased as (
-    select
-      lease.queue,
-      pg_catalog.count(*) as jobs,
-      pg_catalog.count(*) filter (where lease.deadline < as_of - grace) as overdue
-    from soniq._leases() as lease
-    where ranges_are_readable
-    group by lease.queue
-  ),
-  sampled as (
+  with now as (
     select
       job.queue,
       sum(job.ready) as ready,
@@ -333,66 +207,81 @@ begin
       sum(job.overdue) as overdue,
       min(job.oldest_ready_at) as oldest_ready_at
     from soniq._sampled_jobs() as job
-    where exists (
-      select
-      from counted
-      where counted.more_ready
-        or counted.more_scheduled
-    )
+    where is_small
     group by job.queue
   ),
-  -- Whatever is dead once came through a lane.
-  dead as (
-    select known.queue, letter.jobs
-    from (
-      select distinct lane.queue
-      from lane
-    ) as known
-    cross join lateral (
-      select pg_catalog.count(*) as jobs
-      from (
-        select
-        from soniq.dead_letter_jobs as one
-        where one.replay_count = 0
-          and one.queue = known.queue
-        limit most + 1
-      ) as entry
-    ) as letter
+  oldest as (
+    select job.queue, min(job.scheduled_at) as scheduled_at
+    from soniq._oldest_ready_jobs(heads => tally.heads, taken_at => tally.taken_at) as job
+    where uses_index
+    group by job.queue
   ),
-  sampled_dead as (
-    select letter.queue, sum(letter.waiting) as jobs
-    from soniq._sampled_dead_letters() as letter
-    where exists (
-      select
-      from dead
-      where dead.jobs > most
-    )
+  late as (
+    select job.queue, job.jobs
+    from soniq._overdue_jobs() as job
+    where uses_index
+  ),
+  dead as (
+    select letter.queue, pg_catalog.count(*) as jobs
+    from soniq.dead_letter_jobs as letter
+    where has_few_letters
+      and letter.replay_count = 0
     group by letter.queue
+  ),
+  tallied as (
+    select each.*
+    from pg_catalog.jsonb_to_recordset(tally.queues) as each (
+      queue text,
+      ready bigint,
+      scheduled bigint,
+      processing bigint,
+      overdue bigint,
+      dead_letters bigint,
+      is_estimate boolean,
+      oldest_ready_at timestamptz
+    )
   )
   select
     known.queue,
-    coalesce(case when counted.more_ready then greatest(counted.ready, sampled.ready) else counted.ready end, 0)::bigint,
     coalesce(
-      case when counted.more_scheduled then greatest(counted.scheduled, sampled.scheduled) else counted.scheduled end, 0
+      case
+        when is_small then now.ready
+        when not uses_index then tallied.ready
+        when oldest.queue is not null then greatest(tallied.ready, 1)
+      end,
+      0
     )::bigint,
-    coalesce(case when ranges_are_readable then leased.jobs else sampled.processing end, 0)::bigint,
-    coalesce(case when ranges_are_readable then leased.overdue else sampled.overdue end, 0)::bigint,
-    coalesce(case when dead.jobs > most then greatest(dead.jobs, sampled_dead.jobs) else dead.jobs end, 0)::bigint,
-    coalesce(counted.more_ready or counted.more_scheduled or dead.jobs > most, false),
-    as_of - case when ranges_are_readable then counted.oldest_ready_at else sampled.oldest_ready_at end,
+    coalesce(case when is_small then now.scheduled else tallied.scheduled end, 0)::bigint,
+    coalesce(case when is_small then now.processing else tallied.processing end, 0)::bigint,
+    coalesce(
+      case
+        when is_small then now.overdue
+        when uses_index then late.jobs
+        else tallied.overdue
+      end,
+      0
+    )::bigint,
+    coalesce(case when has_few_letters then dead.jobs else tallied.dead_letters end, 0)::bigint,
+    coalesce(tallied.is_estimate, false),
+    greatest(as_of - coalesce(tally.taken_at, as_of), interval '0'),
+    as_of - case
+      when is_small then now.oldest_ready_at
+      when uses_index then oldest.scheduled_at
+      else tallied.oldest_ready_at
+    end,
     coalesce(setting.paused, false)
   from (
     select lane.queue
-    from lane
+    from soniq.lanes as lane
     union
     select own.queue
     from soniq.queues as own
   ) as known
-  left join counted on counted.queue = known.queue
-  left join leased on leased.queue = known.queue
-  left join sampled on sampled.queue = known.queue
+  left join now on now.queue = known.queue
+  left join oldest on oldest.queue = known.queue
+  left join late on late.queue = known.queue
   left join dead on dead.queue = known.queue
-  left join sampled_dead on sampled_dead.queue = known.queue
+  left join tallied on tallied.queue = known.queue
   left join soniq.queues as setting on setting.queue = known.queue
   order by known.queue;
 end;
@@ -406,15 +295,18 @@ select *
 from soniq._queue_stats();
 
 comment on view soniq.queue_stats is
-'Each queue now. ready jobs may be claimed, scheduled ones are for later, processing ones are held by a runner, and overdue are those of them that are past their deadline and the grace. dead_letters are those not yet replayed. Exact up to 10,000 jobs of a queue and priority (fewer where there are more than ten of these); beyond, told from a sample, and is_estimate says so. oldest_ready_age: how long the oldest ready job has been due; NULL if none is. A paused queue''s jobs are ready, and not handed out.';
+'Each queue now. ready jobs may be claimed, scheduled ones are for later, processing ones are held by a runner, and overdue are those of them that are past their deadline and the grace. dead_letters are those not yet replayed. A paused queue''s jobs are ready, and not handed out.
+
+Whether anything is ready, and oldest_ready_age, are as of now, except that a job committed late or handed back may be missing from the latter for a minute. So is everything while soniq.jobs has at most 100 pages, which hold some thousands of jobs, and up to ten dead letters. Beyond, the other numbers are those that tick() counted count_age ago, which is a minute at most where something ticks. These are exact up to 1,000 pages of jobs; beyond, exact for queues with few jobs and told from a sample for those with many, and is_estimate says which.';
 comment on column soniq.queue_stats.queue is 'Any queue that was ever enqueued into, or has settings.';
 comment on column soniq.queue_stats.ready is 'Queued and due.';
 comment on column soniq.queue_stats.scheduled is 'Queued for later: delayed, or to be retried.';
 comment on column soniq.queue_stats.processing is 'Held by a runner.';
 comment on column soniq.queue_stats.overdue is
-  'Of these, past their deadline and the grace: the next tick() takes them back.';
+  'Past their deadline and the grace: the next tick() takes them back. Of a large table, the ten that have been so for longest.';
 comment on column soniq.queue_stats.dead_letters is 'Given up, and not replayed.';
 comment on column soniq.queue_stats.is_estimate is 'True where one of these numbers was told from a sample.';
+comment on column soniq.queue_stats.count_age is 'How long ago they were counted; 0 if just now.';
 comment on column soniq.queue_stats.oldest_ready_age is 'How long the oldest ready job has been due; NULL if none is.';
 comment on column soniq.queue_stats.paused is 'Paused: jobs are taken in but not handed out.';
 
@@ -425,6 +317,7 @@ returns table (
   processing bigint,
   dead_letters bigint,
   is_estimate boolean,
+  count_age interval,
   done bigint,
   cancelled bigint,
   failed_attempts bigint,
@@ -432,125 +325,39 @@ returns table (
   p95_run_time interval,
   finished_since timestamptz
 )
-language plpgsql
+language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
 as $$
-#variable_conflict use_column
-declare
-  ranges_are_readable constant boolean := soniq._ranges_are_readable();
-  most constant integer := 20000;
-begin
-  return query
-  with counted as materialized (
-    select job.job_name, pg_catalog.count(*) as jobs
-    from (
-      select known.job_name
-      from soniq.jobs as known
-      where ranges_are_readable
-        and known.status = 'queued'
-      limit most + 1
-    ) as job
-    group by job.job_name
-  ),
-  counted_dead as materialized (
-    select letter.job_name, pg_catalog.count(*) as jobs
-    from (
-      select known.job_name
-      from soniq.dead_letter_jobs as known
-      where known.replay_count = 0
-      limit most + 1
-    ) as letter
-    group by letter.job_name
-  ),
-  estimate as (
-    select
-      not ranges_are_readable or (select sum(counted.jobs) > most from counted) is true as is_needed,
-      (select sum(counted_dead.jobs) > most from counted_dead) is true as is_needed_for_dead
-  ),
-  sampled as (
-    select job.job_name, sum(job.ready + job.scheduled) as queued, sum(job.processing) as processing
-    from soniq._sampled_jobs() as job
-    where (select estimate.is_needed from estimate)
-    group by job.job_name
-  ),
-  sampled_dead as (
-    select letter.job_name, sum(letter.waiting) as jobs
-    from soniq._sampled_dead_letters() as letter
-    where (select estimate.is_needed_for_dead from estimate)
-    group by letter.job_name
-  ),
-  -- A name that the sample has missed has as many as were counted.
-  live as (
-    select job_name, greatest(counted.jobs, sampled.queued) as queued, sampled.processing
-    from counted
-    full join sampled using (job_name)
-  ),
-  leased as (
-    select lease.job_name, pg_catalog.count(*) as jobs
-    from soniq._leases() as lease
-    where ranges_are_readable
-    group by lease.job_name
-  ),
-  dead as (
-    select job_name, greatest(counted_dead.jobs, sampled_dead.jobs) as jobs
-    from counted_dead
-    full join sampled_dead using (job_name)
-  ),
-  recent as materialized (
-    select *
-    from soniq._recently_finished()
-  ),
-  finished as (
-    select
-      job.job_name,
-      pg_catalog.count(*) filter (where job.status = 'done') as done,
-      pg_catalog.count(*) filter (where job.status = 'cancelled') as cancelled,
-      sum(job.failed_attempts) as failed_attempts,
-      pg_catalog.avg(job.run_time) filter (where job.status = 'done') as average_run_time,
-      pg_catalog.percentile_disc(0.95) within group (order by job.run_time) filter (where job.status = 'done')
-        as p95_run_time
-    from recent as job
-    group by job.job_name
-  )
   select
-    known.job_name,
-    coalesce(live.queued, 0)::bigint,
-    coalesce(case when ranges_are_readable then leased.jobs else live.processing end, 0)::bigint,
-    coalesce(dead.jobs, 0)::bigint,
-    estimate.is_needed or estimate.is_needed_for_dead,
-    coalesce(finished.done, 0),
-    coalesce(finished.cancelled, 0),
-    coalesce(finished.failed_attempts, 0)::bigint,
-    finished.average_run_time,
-    finished.p95_run_time,
-    first.finished_at
-  from (
-    select type.job_name from soniq.job_types as type
-    union
-    select live.job_name from live
-    union
-    select leased.job_name from leased
-    union
-    select dead.job_name from dead
-    union
-    select finished.job_name from finished
-  ) as known
-  left join live on live.job_name = known.job_name
-  left join leased on leased.job_name = known.job_name
-  left join dead on dead.job_name = known.job_name
-  left join finished on finished.job_name = known.job_name
-  cross join estimate
-  cross join (
-    select min(recent.finished_at) as finished_at
-    from recent
-  ) as first
-  order by known.job_name;
-end;
+    each.job_name,
+    each.queued,
+    each.processing,
+    each.dead_letters,
+    each.is_estimate,
+    greatest(soniq.clock() - tally.taken_at, interval '0'),
+    each.done,
+    each.cancelled,
+    each.failed_attempts,
+    each.average_run_time,
+    each.p95_run_time,
+    each.finished_since
+  from soniq._latest_tally() as tally
+  cross join pg_catalog.jsonb_to_recordset(tally.job_names) as each (
+    job_name text,
+    queued bigint,
+    processing bigint,
+    dead_letters bigint,
+    is_estimate boolean,
+    done bigint,
+    cancelled bigint,
+    failed_attempts bigint,
+    average_run_time interval,
+    p95_run_time interval,
+    finished_since timestamptz
+  )
+  order by each.job_name;
 $$;
 
 comment on function soniq._job_stats() is
@@ -561,12 +368,13 @@ select *
 from soniq._job_stats();
 
 comment on view soniq.job_stats is
-'Each job name: what is live, what was given up, and how those went that finished lately, which are the jobs of the last hour and of these some ten thousand at most, the latest. Exact up to 20,000 queued jobs and as many dead letters; beyond, told from a sample, and is_estimate says so: a name with few jobs may then be missing.';
+'Each job name, as tick() counted it count_age ago, which is a minute at most where something ticks: what was live, what was given up, and how those went that had finished lately, which are the jobs of the hour before and of these some five thousand at most, the latest. Exact up to 1,000 pages of live jobs, some 50,000, and as many of dead letters; beyond, told from a sample, and is_estimate says so: a name with few jobs may then be missing.';
 comment on column soniq.job_stats.job_name is 'Any name that a runner has declared, or a job has.';
 comment on column soniq.job_stats.queued is 'Queued, now or for later.';
 comment on column soniq.job_stats.processing is 'Held by a runner.';
 comment on column soniq.job_stats.dead_letters is 'Given up, and not replayed.';
 comment on column soniq.job_stats.is_estimate is 'True where queued and dead_letters were told from a sample.';
+comment on column soniq.job_stats.count_age is 'How long ago all this was counted.';
 comment on column soniq.job_stats.done is 'Done lately.';
 comment on column soniq.job_stats.cancelled is 'Cancelled lately.';
 comment on column soniq.job_stats.failed_attempts is 'Attempts that had failed before these ended.';
@@ -601,6 +409,7 @@ returns table (
   concurrency integer,
   running bigint,
   oldest_running_age interval,
+  count_age interval,
   silent_for interval,
   state text,
   registered_at timestamptz
@@ -609,12 +418,33 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
+  is_small constant boolean := soniq._is_small();
+  tally soniq.tallies;
 begin
+  if not is_small then
+    tally := soniq._latest_tally();
+  end if;
+
   return query
+  with held as (
+    select job.runner_id, pg_catalog.count(*) as running, min(job.claimed_at) as oldest_claimed_at
+    from soniq.jobs as job tablesample system (100)
+    where is_small
+      and job.status = 'processing'
+    group by job.runner_id
+    union all
+    select each.runner_id, each.running, each.oldest_claimed_at
+    from pg_catalog.jsonb_to_recordset(tally.runners) as each (
+      runner_id bigint,
+      running bigint,
+      oldest_claimed_at timestamptz
+    )
+  )
   select
     runner.runner_id,
     runner.host,
@@ -622,17 +452,14 @@ begin
     runner.runner_version,
     runner.queues,
     runner.concurrency,
-    coalesce(held.jobs, 0),
-    as_of - held.oldest_at,
+    coalesce(held.running, 0),
+    as_of - held.oldest_claimed_at,
+    greatest(as_of - coalesce(tally.taken_at, as_of), interval '0'),
     as_of - runner.last_heartbeat_at,
     soniq._runner_state(runner => runner, as_of => as_of),
     runner.registered_at
   from soniq.runners as runner
-  left join (
-    select lease.runner_id, pg_catalog.count(*) as jobs, min(lease.claimed_at) as oldest_at
-    from soniq._leases() as lease
-    group by lease.runner_id
-  ) as held
+  left join held
     on held.runner_id = runner.runner_id
   order by runner.runner_id;
 end;
@@ -646,7 +473,7 @@ select *
 from soniq._runner_stats();
 
 comment on view soniq.runner_stats is
-'Each runner on the list, with the jobs it holds. It is silent if it was not heard of for more than half of its heartbeat_timeout, and lost once it is declared dead, until its jobs are taken back.';
+'Each runner on the list, with the jobs it holds. It is silent if it was not heard of for more than half of its heartbeat_timeout, and lost once it is declared dead, until its jobs are taken back. running and oldest_running_age are as of now while soniq.jobs has at most 100 pages, and beyond as tick() counted them count_age ago.';
 comment on column soniq.runner_stats.runner_id is 'Its number.';
 comment on column soniq.runner_stats.host is 'Its machine.';
 comment on column soniq.runner_stats.pid is 'Its process on that machine.';
@@ -656,6 +483,7 @@ comment on column soniq.runner_stats.concurrency is 'How many jobs it runs at on
 comment on column soniq.runner_stats.running is 'How many it holds.';
 comment on column soniq.runner_stats.oldest_running_age is
   'How long it has held the oldest of these; NULL if it holds none.';
+comment on column soniq.runner_stats.count_age is 'How long ago these jobs were counted; 0 if just now.';
 comment on column soniq.runner_stats.silent_for is 'How long ago its last heartbeat was.';
 comment on column soniq.runner_stats.state is 'alive, silent or lost.';
 comment on column soniq.runner_stats.registered_at is 'When it started.';
@@ -678,6 +506,7 @@ as $$
       ('soniq_queue_jobs', '{"state": "scheduled"}', stats.scheduled),
       ('soniq_queue_jobs', '{"state": "processing"}', stats.processing),
       ('soniq_queue_jobs_is_estimate', '{}', stats.is_estimate::integer),
+      ('soniq_queue_jobs_age_seconds', '{}', extract(epoch from stats.count_age)),
       ('soniq_queue_oldest_ready_seconds', '{}', coalesce(extract(epoch from stats.oldest_ready_age), 0)),
       ('soniq_queue_paused', '{}', stats.paused::integer),
       ('soniq_overdue_jobs', '{}', stats.overdue),
@@ -711,15 +540,9 @@ returns table (name text, labels jsonb, value double precision)
 language sql
 volatile
 as $$
-  select 'soniq_schedules', pg_catalog.jsonb_build_object('state', possible.state), pg_catalog.count(known.state)
-  from (values ('active'), ('paused'), ('ended')) as possible (state)
-  left join (
-    select
-      case when schedule.paused then 'paused' when schedule.next_run_at is null then 'ended' else 'active' end as state
-    from soniq.schedules as schedule
-  ) as known
-    on known.state = possible.state
-  group by possible.state
+  select 'soniq_schedules', pg_catalog.jsonb_build_object('state', possible.state), possible.schedules::double precision
+  from soniq._latest_tally() as tally
+  cross join pg_catalog.jsonb_each_text(tally.schedules) as possible (state, schedules)
   union all
   select
     'soniq_schedule_lag_seconds',
@@ -750,12 +573,17 @@ as $$
   from (
     select
     from soniq.finished_jobs_default
-    limit 10001
+    limit 101
   ) as job
   union all
   select 'soniq_jobs_added_total', '{}', pg_catalog.pg_stat_get_tuples_inserted('soniq.jobs'::pg_catalog.regclass)
   union all
   select 'soniq_jobs_ended_total', '{}', pg_catalog.pg_stat_get_tuples_deleted('soniq.jobs'::pg_catalog.regclass)
+  union all
+  select
+    'soniq_dead_letters_added_total',
+    '{}',
+    pg_catalog.pg_stat_get_tuples_inserted('soniq.dead_letter_jobs'::pg_catalog.regclass)
   union all
   select 'soniq_dead_rows', '{}', soniq._dead_rows()
   union all
@@ -814,22 +642,24 @@ as $$
 $$;
 
 comment on function soniq.metrics() is
-'What an operator watches, one row a metric and set of labels, in the order in which Prometheus wants them. Those whose names end in _total only grow, until PostgreSQL''s statistics are reset; the others are gauges. It costs much the same whatever the backlog and the history: what is too much to count is told from a sample.
+'What an operator watches, one row a metric and set of labels, in the order in which Prometheus wants them. Those whose names end in _total only grow, until PostgreSQL''s statistics are reset; the others are gauges. It reads less than 200 pages whatever the backlog and the history, and with many queues and priorities five for each at most: what is too much to count is told by what tick() counted last, a minute ago at most.
 
-soniq_queue_jobs: jobs of a queue by state: ready, scheduled (for later) and processing. Exact up to 10,000 jobs of a queue and priority, or fewer where there are more than ten of these.
+soniq_queue_jobs: jobs of a queue by state: ready, scheduled (for later) and processing. Exact for small numbers; the view queue_stats tells which those are. Whether any are ready is told as of now.
 soniq_queue_jobs_is_estimate: 1 if one of these numbers, or soniq_dead_letters, was told from a sample.
+soniq_queue_jobs_age_seconds: how long ago these numbers, or soniq_dead_letters, were counted; 0 if just now.
 soniq_queue_oldest_ready_seconds: how long the oldest ready job of a queue has been due; 0 if none is.
 soniq_queue_paused: 1 if the queue is paused; its jobs are ready, and not handed out.
-soniq_overdue_jobs: jobs of a queue that are past their deadline and the grace and are not yet taken back: does anything tick?
-soniq_dead_letters: jobs of a queue that were given up and not replayed.
+soniq_overdue_jobs: jobs of a queue that are past their deadline and the grace and are not yet taken back: does anything tick? Beyond some thousands of live jobs, the ten of all queues that have been so for longest.
+soniq_dead_letters: jobs of a queue that were given up and not replayed. Up to ten of all queues are counted; of more it is told when they were.
 soniq_runners: runners by state: alive, silent (not heard of for more than half of the heartbeat_timeout) and lost (declared dead, and its jobs still to be taken back).
 soniq_runner_concurrency: how many jobs the runners that are not lost can run at once.
-soniq_schedules: schedules by state: active, paused and ended (never due again).
+soniq_schedules: schedules by state: active, paused and ended (never due again), as tick() counted them last.
 soniq_schedule_lag_seconds: how late the schedule is that has been due for longest, of those not paused; 0 if none is due.
 soniq_tick_lag_seconds: how late tick() is with what it does once a minute; Infinity if it was never called.
-soniq_default_partition_rows: finished jobs for which no partition was made, counted up to 10,001.
+soniq_default_partition_rows: finished jobs for which no partition was made, counted up to 101.
 soniq_jobs_added_total: rows added to soniq.jobs, as PostgreSQL counts them: also those rolled back.
 soniq_jobs_ended_total: rows removed from soniq.jobs: jobs done, cancelled or given up.
+soniq_dead_letters_added_total: rows added to soniq.dead_letter_jobs, as PostgreSQL counts them.
 soniq_dead_rows: rows of soniq.jobs that vacuum has still to remove; beyond half a million, and with a transaction that has kept it from that for a minute, all numbers of jobs are told from a sample.
 soniq_table_bytes: what a table takes on disk, with its indexes, partitions and all.
 soniq_oldest_transaction_seconds: the age of the oldest transaction that keeps vacuum from removing rows; 0 if there is none. Those of other users count if the functions'' owner is a member of pg_read_all_stats.

@@ -245,6 +245,10 @@ begin
   overdue_jobs := soniq._take_back_overdue_jobs(max_jobs => 10000);
   scheduled_jobs := soniq._run_due_schedules(max_schedules => 1000);
 
+  if soniq._take_chore(chore => 'tally', every => '1 minute') then
+    perform soniq._take_tally();
+  end if;
+
   -- Last, since it locks partitions until the transaction ends.
   select done.made, done.dropped
   into partitions_made, partitions_dropped
@@ -259,5 +263,7 @@ lost_runners: runners declared dead, being silent for longer than their heartbea
 jobs_of_lost_runners, overdue_jobs: jobs taken back from dead runners, and from live ones that did not report them by their deadline and a grace. They are queued again, or become dead letters (runner_lost, timeout) when their attempts are spent; each kind 10,000 at a time.
 scheduled_jobs: jobs enqueued for schedules that were due.
 partitions_made, partitions_dropped: days of finished_jobs; looked after once a minute.
+
+Once a minute it also counts what metrics() and the views tell where counting takes too long for them.
 
 Runners call it all the time. Any number of sessions may, at once and from anywhere (psql, pg_cron): each piece of work happens once. Call it in a transaction of its own, since it locks what it works on.';

@@ -12,7 +12,7 @@ from soniq.errors import SoniqError
 from soniq_command import done, finish, refused, soniq, start
 from waiting import wait_for
 
-SIGN = 0x534F4E51  # a waiting runner's, in pg_locks
+SIGN = 0x534F0800  # a waiting runner's, in pg_locks
 
 
 def test_the_exit_codes_are_in_the_help(database: str) -> None:

@@ -50,6 +50,31 @@ $$;
 
 select pg_temp.set_obstacle(dead_rows => 0, age => null, transactions => 0);
 
+-- Nor is it foreseeable how many pages other tests have added to a table. NULL makes the functions see those that there are.
+create function pg_temp.set_pages(pages integer)
+returns void
+language plpgsql
+as $$
+begin
+  create or replace function soniq._pages(relation regclass)
+  returns bigint
+  language sql
+  volatile
+  as $pages$
+    select coalesce(
+      nullif(pg_catalog.current_setting('soniq_test.pages'), '')::bigint,
+      pg_catalog.pg_relation_size(_pages.relation) / pg_catalog.current_setting('block_size')::bigint
+    );
+  $pages$;
+  perform set_config('soniq_test.pages', coalesce(set_pages.pages::text, ''), true);
+end;
+$$;
+
+select is(
+  soniq._pages('soniq.jobs'), pg_relation_size('soniq.jobs') / current_setting('block_size')::bigint, 'the pages of a table'
+);
+select pg_temp.set_pages(1);
+
 create function pg_temp.metric(name text, labels jsonb default '{}')
 returns double precision
 language sql
@@ -94,7 +119,8 @@ select soniq.enqueue_many(
 select row_eq(
   $$select * from soniq.queue_stats where queue = 'metrics small'$$,
   row(
-    'metrics small'::text, 5::bigint, 4::bigint, 0::bigint, 0::bigint, 0::bigint, false, interval '90 seconds', false
+    'metrics small'::text, 5::bigint, 4::bigint, 0::bigint, 0::bigint, 0::bigint, false, interval '0', interval '90 seconds',
+    false
   ),
   'a queue''s ready and scheduled jobs are counted over all its priorities, and the oldest ready one has its age'
 );
@@ -146,7 +172,9 @@ select row_eq(
 select soniq.pause_queue('metrics unused') \g /dev/null
 select row_eq(
   $$select * from soniq.queue_stats where queue = 'metrics unused'$$,
-  row('metrics unused'::text, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, false, null::interval, true),
+  row(
+    'metrics unused'::text, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, false, interval '0', null::interval, true
+  ),
   'a queue that only has settings is there too'
 );
 
@@ -421,8 +449,130 @@ from unnest(array['soniq.metrics()', 'soniq.queue_stats', 'soniq.job_stats', 'so
 select throws_ok('select * from soniq.jobs', '42501', null, 'and reads no table by it');
 reset role;
 
+-- In a table of more than 100 pages, numbers are those of the tally.
+
+create function pg_temp.tell(queue text)
+returns text
+language sql
+as $$
+  select format(
+    '%s ready, the oldest for %s; %s scheduled, %s processing, %s dead; counted %s ago', stats.ready, stats.oldest_ready_age,
+    stats.scheduled, stats.processing, stats.dead_letters, stats.count_age
+  )
+  from soniq.queue_stats as stats
+  where stats.queue = tell.queue;
+$$;
+
+select pg_temp.set_pages(101);
+select soniq.enqueue('metrics a', queue => 'metrics tallied', priority => 1) \g /dev/null
+select pg_temp.wait('10 seconds') \g /dev/null
+select soniq.enqueue_many(
+  'metrics a', array_fill('{}'::jsonb, array[3]), queue => 'metrics tallied', priority => 2
+) \g /dev/null
+select soniq.enqueue('metrics a', queue => 'metrics tallied', priority => 8, delay => '1 day') \g /dev/null
+select soniq.enqueue('metrics a', queue => 'metrics tallied', priority => 9, delay => '1 hour') \g /dev/null
+select is(
+  pg_temp.tell('metrics tallied'),
+  '4 ready, the oldest for 00:00:10; 2 scheduled, 0 processing, 0 dead; counted 00:00:00 ago',
+  'where nothing ticks, they are counted when they are asked for'
+);
+
+update soniq.chores set due_at = '-infinity' where chore = 'tally';
+select soniq.tick() \g /dev/null
+select is((select array_agg(taken_at) from soniq.tallies), array[soniq.clock()], 'a tick takes the tally');
+select pg_temp.wait('59 seconds') \g /dev/null
+select soniq.tick() \g /dev/null
+select is(
+  (select array_agg(taken_at) from soniq.tallies), array[soniq.clock() - interval '59 seconds'], 'not again within a minute'
+);
+
+create temporary table taken as
+select * from pg_temp.claim('{metrics tallied}', 1);
+select soniq.enqueue('metrics a', queue => 'metrics late') \g /dev/null
+select soniq.enqueue('metrics a', queue => 'metrics tallied', priority => 9) \g /dev/null
+select is(
+  pg_temp.tell('metrics tallied'),
+  '4 ready, the oldest for 00:00:59; 2 scheduled, 0 processing, 0 dead; counted 00:00:59 ago',
+  'the oldest is found as of now, also where the first lane was emptied, the numbers are those of the tally'
+);
+select is(
+  pg_temp.tell('metrics late'),
+  '1 ready, the oldest for 00:00:00; 0 scheduled, 0 processing, 0 dead; counted 00:00:59 ago',
+  'a queue that was empty is known to have a job'
+);
+select pg_temp.claim('{metrics tallied}', 3) \g /dev/null
+select is(
+  (select oldest_ready_age from soniq.queue_stats where queue = 'metrics tallied'), interval '0',
+  'where all was for later, a job for now is found'
+);
+select pg_temp.claim('{metrics tallied, metrics late}', 10) \g /dev/null
+select is(
+  pg_temp.tell('metrics tallied'),
+  '0 ready, the oldest for ; 2 scheduled, 0 processing, 0 dead; counted 00:00:59 ago',
+  'that nothing is ready is known as of now'
+);
+select soniq.release(job_id, attempt) from taken \g /dev/null
+select is(
+  pg_temp.tell('metrics tallied'),
+  '4 ready, the oldest for 00:01:09; 2 scheduled, 0 processing, 0 dead; counted 00:00:59 ago',
+  'a job that is handed back to an empty lane is found'
+);
+select is(
+  (select count_age from soniq.job_stats where job_name = 'metrics a'), interval '59 seconds', 'job names are of the tally'
+);
+select is(
+  (select (running, count_age) from soniq.runner_stats where runner_id = pg_temp.the_runner()),
+  (bigint '0', interval '59 seconds'),
+  'and so is what runners hold'
+);
+select is(
+  pg_temp.queue_metric('soniq_queue_jobs_age_seconds', 'metrics tallied'), 59::double precision, 'a metric tells the age'
+);
+
+select pg_temp.wait('1 second') \g /dev/null
+select soniq.tick() \g /dev/null
+select is(
+  pg_temp.tell('metrics tallied'),
+  '1 ready, the oldest for 00:01:10; 2 scheduled, 4 processing, 0 dead; counted 00:00:00 ago',
+  'the next tally, a minute later, has it all'
+);
+select is(
+  (select (running, oldest_running_age, count_age) from soniq.runner_stats where runner_id = pg_temp.the_runner()),
+  (bigint '5', interval '1 second', interval '0'),
+  'also what the runner holds, and for how long'
+);
+select is((select count(*) from soniq.tallies), 1::bigint, 'and takes the place of the former');
+select pg_temp.wait('-1 hour') \g /dev/null
+select is(
+  (select count_age from soniq.queue_stats where queue = 'metrics tallied'), interval '0',
+  'a tally from before the clock was put back is not in the future'
+);
+select soniq._take_tally();
+select is((select array_agg(taken_at) from soniq.tallies), array[soniq.clock()], 'and goes with the next');
+select pg_temp.wait('1 hour') \g /dev/null
+
+create temporary table dying as
+select pg_temp.new_dead_letter('metrics dead') from generate_series(1, 10);
+select soniq._take_tally();
+select pg_temp.new_dead_letter('metrics dead') \g /dev/null
+select is(
+  (select sum(dead_letters) from soniq.queue_stats),
+  (select sum((queue ->> 'dead_letters')::bigint) from soniq.tallies cross join jsonb_array_elements(queues) as queue),
+  'more than ten dead letters are told by the tally'
+);
+
+select soniq.enqueue_many(
+  'metrics a', array_fill('{}'::jsonb, array[12]), queue => 'metrics overdue', timeout => '1 second'
+) \g /dev/null
+select pg_temp.claim('{metrics overdue}', 12) \g /dev/null
+select pg_temp.wait('1 minute') \g /dev/null
+select is(sum(overdue), 10::numeric, 'at most ten overdue jobs are told of') from soniq.queue_stats;
+select soniq._take_tally();
+
 -- Large numbers. 100,000 jobs take more pages than the sample reads, and more again where other files have left theirs
 -- behind: the bounds are wide since few of these pages may be among the sample.
+
+select pg_temp.set_pages(null);
 
 select soniq.enqueue_many('metrics many', array_fill('{}'::jsonb, array[60000]), queue => 'metrics many') \g /dev/null
 select soniq.enqueue_many(
@@ -439,6 +589,7 @@ select cmp_ok(
   pg_relation_size('soniq.jobs'), '>', 1000 * current_setting('block_size')::bigint,
   'the table is larger than the sample'
 );
+select soniq._take_tally();
 create temporary table many as
 select * from soniq.queue_stats where queue = 'metrics many';
 select ok(ready between 30000 and 120000, format('60,000 ready jobs are estimated well: %s', ready)) from many;
@@ -457,7 +608,7 @@ select ok(
 );
 select row_eq(
   $$select ready, scheduled, is_estimate, oldest_ready_age from soniq.queue_stats where queue = 'metrics secret'$$,
-  row(1::bigint, 0::bigint, false, interval '1 minute'),
+  row(1::bigint, 0::bigint, false, interval '3 minutes 10 seconds'),
   'a queue with few jobs is told exactly beside it'
 );
 select is(pg_temp.queue_metric('soniq_queue_jobs_is_estimate', 'metrics many'), 1::double precision, 'a metric tells which');
@@ -466,6 +617,7 @@ select is(pg_temp.queue_metric('soniq_queue_jobs_is_estimate', 'metrics many'), 
 
 select pg_temp.claim('{metrics many}', 10000) from generate_series(1, 3) \g /dev/null
 select pg_temp.set_obstacle(dead_rows => 500001, age => '1 hour', transactions => 99);
+select soniq._take_tally();
 create temporary table read as
 select
   pg_stat_get_xact_numscans('soniq.jobs_ready'::regclass) as ready,
@@ -473,6 +625,7 @@ select
 truncate many;
 insert into many
 select * from soniq.queue_stats where queue = 'metrics many';
+select count(*) from soniq._count_queues(sampled_jobs => '[]', sampled_letters => '[]') \g /dev/null
 select is(
   array[
     pg_stat_get_xact_numscans('soniq.jobs_ready'::regclass) - ready,

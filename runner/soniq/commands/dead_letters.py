@@ -61,8 +61,7 @@ def list_letters(
 
     async def work(connection: asyncpg.Connection) -> list[asyncpg.Record]:
         chosen = await selection(connection, given)
-        listed = REPLAY.letters(chosen) if not_replayed else to_read(chosen)
-        return await listed.latest(connection, limit)
+        return await to_read(chosen, not_replayed=not_replayed).latest(connection, limit)
 
     print_rows(on_database(work), as_json, "no dead letters")
 

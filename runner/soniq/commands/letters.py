@@ -64,15 +64,16 @@ class Letters:
         return list(records)
 
 
-def to_read(chosen: Selection) -> Letters:
-    """All that are selected, replayed or not."""
+def to_read(chosen: Selection, *, not_replayed: bool = False) -> Letters:
+    """All that are selected; replayed ones too, unless told."""
     return Letters(
-        """
+        f"""
         ($1::bigint[] is null or letter.id = any ($1))
         and ($2::text is null or letter.job_name = $2)
         and ($3::text is null or letter.queue = $3)
         and ($4::timestamptz is null or letter.dead_at >= $4)
         and letter.dead_at < $5::timestamptz
+        {"and letter.replay_count = 0" if not_replayed else ""}
         """,
         chosen.parameters,
     )

@@ -28,7 +28,12 @@ async def read_schedules(connection: asyncpg.Connection) -> list[asyncpg.Record]
     """Every schedule in a line, by name."""
     return list(
         await connection.fetch(
+            # Read as they lie and then sorted: in the order of names, each would be a page of its own.
             f"""
+            with schedule as materialized (
+              select *
+              from soniq.schedules
+            )
             select
               schedule.name, schedule.job_name, schedule.cron, schedule.every, schedule.timezone,
               schedule.next_run_at, schedule.last_due_at, schedule.last_job_id,
@@ -38,7 +43,7 @@ async def read_schedules(connection: asyncpg.Connection) -> list[asyncpg.Record]
                 when {LATE} then 'late'
                 else 'active'
               end as state
-            from soniq.schedules as schedule
+            from schedule
             cross join soniq.settings
             order by schedule.name
             """

@@ -23,7 +23,8 @@ from soniq.commands.schedules import read_schedules
 @json_option
 def status(as_json: bool) -> None:
     """Prints how things stand: schema, queues, runners, dead letters, late schedules, old transactions."""
-    found = on_database(_read_status)
+    read = on_database(read_status)
+    found = {"database": database_name(), **read}
     if as_json:
         print_json({**plain(found), "queues": list(map(plain, found["queues"]))})
         return
@@ -46,7 +47,8 @@ def status(as_json: bool) -> None:
     )
 
 
-async def _read_status(connection: asyncpg.Connection) -> dict[str, Any]:
+async def read_status(connection: asyncpg.Connection) -> dict[str, Any]:
+    """What `soniq status` prints of the database."""
     queues = await connection.fetch("select * from soniq.queue_stats order by queue")
     runners = await connection.fetchrow(
         """
@@ -70,7 +72,6 @@ async def _read_status(connection: asyncpg.Connection) -> dict[str, Any]:
     )
     schedules = await read_schedules(connection)
     return {
-        "database": database_name(),
         "schema_version": await connection.fetchval("select soniq.version()"),
         "runners": dict(runners),
         "dead_letters": sum(queue["dead_letters"] for queue in queues),
@@ -84,15 +85,7 @@ async def _read_status(connection: asyncpg.Connection) -> dict[str, Any]:
 @json_option
 def inspect(as_json: bool) -> None:
     """Prints each runner, what it does and whether it is heard of, and each schedule."""
-
-    async def work(connection: asyncpg.Connection) -> tuple[list[Any], list[Any]]:
-        # The silent and the lost first.
-        runners = await connection.fetch(
-            "select * from soniq.runner_stats order by state = 'alive', runner_id"
-        )
-        return list(runners), await read_schedules(connection)
-
-    runners, schedules = on_database(work)
+    runners, schedules = on_database(read_inspection)
     if as_json:
         print_json({"runners": list(map(plain, runners)), "schedules": list(map(plain, schedules))})
         return
@@ -102,3 +95,11 @@ def inspect(as_json: bool) -> None:
     click.echo(f"\nSchedules: {len(schedules)}")
     if schedules:
         click.echo(table(schedules))
+
+
+async def read_inspection(connection: asyncpg.Connection) -> tuple[list[Any], list[Any]]:
+    """The runners, the silent and the lost first, and the schedules."""
+    runners = await connection.fetch(
+        "select * from soniq.runner_stats order by state = 'alive', runner_id"
+    )
+    return list(runners), await read_schedules(connection)

@@ -1,0 +1,7 @@
+-- Revert soniq:tallies from pg
+
+begin;
+
+drop table soniq.tallies;
+
+commit;

@@ -1,0 +1,87 @@
+-- What it costs to look: metrics(), the views and what the commands list, at 20,000 jobs and at 220,000, in thirty lanes.
+-- A page is a buffer touched, in memory or not. Nothing is visible to all here, which is the worst case for a count:
+-- all is of one open transaction. script/bench --only scrape measures the same, and more, at ten million.
+
+begin;
+\ir support.sql
+select no_plan();
+
+create temporary table measured (
+  jobs bigint,
+  what text,
+  pages bigint
+);
+
+create function pg_temp.add_jobs(jobs integer)
+returns void
+language sql
+as $$
+  insert into soniq.jobs (job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout)
+  select
+    format('looking %s', n % 20),
+    format('looking %s', n % 10),
+    n / 10 % 3,
+    '{}',
+    now() - n * interval '1 millisecond' + case when n % 11 = 0 then interval '1 day' else interval '0' end,
+    now(),
+    3,
+    interval '1 hour'
+  from generate_series(1, add_jobs.jobs) as n;
+$$;
+
+-- The least of three, since another session's DDL has this one read catalogs anew.
+create function pg_temp.measure(what text, statement text)
+returns void
+language sql
+as $$
+  insert into measured
+  select (select count(*) from soniq.jobs), measure.what, min(pg_temp.pages(measure.statement))
+  from generate_series(1, 3);
+$$;
+
+create function pg_temp.measure_everything()
+returns void
+language plpgsql
+as $$
+begin
+  perform soniq._take_tally();
+  perform
+    pg_temp.measure('metrics()', 'select * from soniq.metrics()'),
+    pg_temp.measure('queue_stats', 'select * from soniq.queue_stats'),
+    pg_temp.measure('job_stats', 'select * from soniq.job_stats'),
+    pg_temp.measure('runner_stats', 'select * from soniq.runner_stats'),
+    pg_temp.measure('the latest jobs', 'select id from soniq.all_jobs order by id desc limit 50');
+end;
+$$;
+
+insert into soniq.lanes (queue, priority)
+select format('looking %s', queue), priority
+from generate_series(0, 9) as queue
+cross join generate_series(0, 2) as priority;
+
+select pg_temp.add_jobs(20000);
+select pg_temp.measure_everything();
+select pg_temp.add_jobs(200000);
+select pg_temp.measure_everything();
+
+select cmp_ok(pages, '<', 200::bigint, format('%s at %s jobs: under 200 pages', what, jobs))
+from measured;
+
+-- A larger index may have a level more, which is a page for each lane that is asked.
+select cmp_ok(abs(large.pages - small.pages), '<=', 30::bigint, small.what || ': the same with eleven times as many jobs')
+from measured as small
+join measured as large
+  on large.what = small.what
+  and large.jobs > small.jobs;
+
+-- What is claimed leaves its entries in the index, at the very place where a lane begins, until vacuum comes.
+select pg_temp.claim(array[format('looking %s', n)], 1000) from generate_series(0, 9) as n \g /dev/null
+select soniq._take_tally();
+select pg_temp.claim(array[format('looking %s', n)], 5) from generate_series(0, 9) as n \g /dev/null
+truncate measured;
+select pg_temp.measure('metrics()', 'select * from soniq.metrics()');
+select cmp_ok(pages, '<', 260::bigint, 'metrics() after 10,000 claims: under 260 pages')
+from measured;
+
+select * from finish();
+rollback;
