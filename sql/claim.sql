@@ -2,11 +2,11 @@
 -- never waits for another claim: rows that others have locked are skipped.
 --
 -- The planner may not choose here. A plan made while the table was small, or for a batch of unknown size, would read or
--- sort the whole backlog for each batch; so the ids come from a subquery with a limit, in index order, and what would
--- leave the index is switched off, by claim() for all that it calls: each function that sets something costs a claim more.
+-- sort the whole backlog for each batch; so the jobs come from a subquery with a limit, in index order, and what would
+-- leave the index is switched off, by _pick() for all that it calls: each function that sets something costs a claim more.
 
 create or replace function soniq._pick_from_lane(lane_id integer, share integer, skip_jobs text[], as_of timestamptz)
-returns bigint[]
+returns tid[]
 language plpgsql
 volatile
 as $$
@@ -18,7 +18,7 @@ declare
   lane_priority smallint;
   start_at timestamptz := '-infinity';
   start_id bigint := 0;
-  picked bigint[];
+  picked tid[];
 begin
   select lane.queue, lane.priority
   into lane_queue, lane_priority
@@ -32,7 +32,7 @@ begin
   end if;
 
   picked := array(
-    select job.id
+    select job.ctid
     from soniq.jobs as job
     where job.status = 'queued'
       and job.queue = lane_queue
@@ -62,16 +62,20 @@ end;
 $$;
 
 comment on function soniq._pick_from_lane(integer, integer, text[], timestamptz) is
-'Locks up to share ready jobs of one lane, the oldest that nobody else has locked, and answers with their ids.';
+'Locks up to share ready jobs of one lane, the oldest that nobody else has locked, and answers with where they are.';
 
 create or replace function soniq._pick(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
-returns bigint[]
+returns tid[]
 language plpgsql
 volatile
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
-  picked bigint[] := array[]::bigint[];
+  picked tid[] := array[]::tid[];
   part record;
 begin
   if pg_catalog.cardinality(lane_ids) = 1 then
@@ -95,7 +99,7 @@ end;
 $$;
 
 comment on function soniq._pick(integer[], integer, text[], timestamptz) is
-'Locks up to max_jobs ready jobs of lanes of one priority and answers with their ids.';
+'Locks up to max_jobs ready jobs of lanes of one priority and answers with where they are.';
 
 create or replace view soniq.claimed_job as
 select
@@ -131,16 +135,12 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
 as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
   wanted integer := max_jobs;
-  picked bigint[];
+  picked tid[];
   level record;
 begin
   if claim.queues is not null then
@@ -167,6 +167,7 @@ begin
   for level in
     select * from soniq._open_priorities(queues => claim.queues)
   loop
+    -- A locked row stays where it is, so it need not be looked up by its id, which costs more the larger the table is.
     -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
     loop
       picked := soniq._pick(
@@ -180,7 +181,7 @@ begin
           runner_id = claim.runner_id,
           claimed_at = as_of,
           deadline = case when job.timeout > interval '0' then as_of + job.timeout end
-        where job.id = any (picked)
+        where job.ctid = any (picked)
         returning
           job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
           job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at

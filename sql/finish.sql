@@ -24,9 +24,19 @@ as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
-  common_retention constant interval := settings.retention from soniq.settings as settings;
+  common_retention interval;
+  types_have_own boolean;
+  queues_have_own boolean;
   finished bigint[];
 begin
+  -- Where nobody has a retention of its own, two looks into empty indexes tell so.
+  select
+    settings.retention,
+    exists (select from soniq.job_types as type where type.retention is not null),
+    exists (select from soniq.queues as waiting where waiting.retention is not null)
+  into common_retention, types_have_own, queues_have_own
+  from soniq.settings as settings;
+
   with lease as (
     select *
     from rows from (
@@ -44,16 +54,23 @@ begin
       and (job.runner_id is null) = (_move_to_finished.status = 'cancelled')
     returning job.*, lease.result, lease.position
   ),
-  -- The conditions on retention are those of indexes that are empty where nobody has one of its own.
   dated as (
-    select ended.*, coalesce(type.retention, waiting.retention, common_retention) as retention
+    select
+      ended.*,
+      coalesce(
+        case when types_have_own then (
+          select type.retention
+          from soniq.job_types as type
+          where type.job_name = ended.job_name
+        ) end,
+        case when queues_have_own then (
+          select waiting.retention
+          from soniq.queues as waiting
+          where waiting.queue = ended.queue
+        ) end,
+        common_retention
+      ) as retention
     from ended
-    left join soniq.job_types as type
-      on type.job_name = ended.job_name
-      and type.retention is not null
-    left join soniq.queues as waiting
-      on waiting.queue = ended.queue
-      and waiting.retention is not null
   ),
   kept as (
     insert into soniq.finished_jobs (

@@ -76,7 +76,7 @@ create or replace function soniq._remember_scan(
   started_at timestamptz,
   whole boolean,
   full_share boolean,
-  picked bigint[]
+  picked tid[]
 )
 returns void
 language plpgsql
@@ -93,7 +93,7 @@ begin
     select array[soniq._microseconds(job.scheduled_at), job.id]
     into last_key
     from soniq.jobs as job
-    where job.id = picked[jobs];
+    where job.ctid = picked[jobs];
 
     -- A whole reading that found fewer jobs than it wanted has left nothing behind, however low its last one lies.
     if last_key is null or (whole and not full_share) then
@@ -110,5 +110,5 @@ begin
 end;
 $$;
 
-comment on function soniq._remember_scan(integer, timestamptz, boolean, boolean, bigint[]) is
+comment on function soniq._remember_scan(integer, timestamptz, boolean, boolean, tid[]) is
 'Keeps, for this session, where its next claim may start to read the lane; forgets it where a whole reading was quick.';

@@ -1731,7 +1731,7 @@ create or replace function soniq._remember_scan(
   started_at timestamptz,
   whole boolean,
   full_share boolean,
-  picked bigint[]
+  picked tid[]
 )
 returns void
 language plpgsql
@@ -1748,7 +1748,7 @@ begin
     select array[soniq._microseconds(job.scheduled_at), job.id]
     into last_key
     from soniq.jobs as job
-    where job.id = picked[jobs];
+    where job.ctid = picked[jobs];
 
     -- A whole reading that found fewer jobs than it wanted has left nothing behind, however low its last one lies.
     if last_key is null or (whole and not full_share) then
@@ -1765,7 +1765,7 @@ begin
 end;
 $$;
 
-comment on function soniq._remember_scan(integer, timestamptz, boolean, boolean, bigint[]) is
+comment on function soniq._remember_scan(integer, timestamptz, boolean, boolean, tid[]) is
 'Keeps, for this session, where its next claim may start to read the lane; forgets it where a whole reading was quick.';
 
 -- Lanes: a lane is a queue and a priority, and its ready jobs are one contiguous range of the index that claims
@@ -2395,11 +2395,11 @@ Parameters and errors as in enqueue().';
 -- never waits for another claim: rows that others have locked are skipped.
 --
 -- The planner may not choose here. A plan made while the table was small, or for a batch of unknown size, would read or
--- sort the whole backlog for each batch; so the ids come from a subquery with a limit, in index order, and what would
--- leave the index is switched off, by claim() for all that it calls: each function that sets something costs a claim more.
+-- sort the whole backlog for each batch; so the jobs come from a subquery with a limit, in index order, and what would
+-- leave the index is switched off, by _pick() for all that it calls: each function that sets something costs a claim more.
 
 create or replace function soniq._pick_from_lane(lane_id integer, share integer, skip_jobs text[], as_of timestamptz)
-returns bigint[]
+returns tid[]
 language plpgsql
 volatile
 as $$
@@ -2411,7 +2411,7 @@ declare
   lane_priority smallint;
   start_at timestamptz := '-infinity';
   start_id bigint := 0;
-  picked bigint[];
+  picked tid[];
 begin
   select lane.queue, lane.priority
   into lane_queue, lane_priority
@@ -2425,7 +2425,7 @@ begin
   end if;
 
   picked := array(
-    select job.id
+    select job.ctid
     from soniq.jobs as job
     where job.status = 'queued'
       and job.queue = lane_queue
@@ -2455,16 +2455,20 @@ end;
 $$;
 
 comment on function soniq._pick_from_lane(integer, integer, text[], timestamptz) is
-'Locks up to share ready jobs of one lane, the oldest that nobody else has locked, and answers with their ids.';
+'Locks up to share ready jobs of one lane, the oldest that nobody else has locked, and answers with where they are.';
 
 create or replace function soniq._pick(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
-returns bigint[]
+returns tid[]
 language plpgsql
 volatile
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
-  picked bigint[] := array[]::bigint[];
+  picked tid[] := array[]::tid[];
   part record;
 begin
   if pg_catalog.cardinality(lane_ids) = 1 then
@@ -2488,7 +2492,7 @@ end;
 $$;
 
 comment on function soniq._pick(integer[], integer, text[], timestamptz) is
-'Locks up to max_jobs ready jobs of lanes of one priority and answers with their ids.';
+'Locks up to max_jobs ready jobs of lanes of one priority and answers with where they are.';
 
 create or replace view soniq.claimed_job as
 select
@@ -2524,16 +2528,12 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
 as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
   wanted integer := max_jobs;
-  picked bigint[];
+  picked tid[];
   level record;
 begin
   if claim.queues is not null then
@@ -2560,6 +2560,7 @@ begin
   for level in
     select * from soniq._open_priorities(queues => claim.queues)
   loop
+    -- A locked row stays where it is, so it need not be looked up by its id, which costs more the larger the table is.
     -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
     loop
       picked := soniq._pick(
@@ -2573,7 +2574,7 @@ begin
           runner_id = claim.runner_id,
           claimed_at = as_of,
           deadline = case when job.timeout > interval '0' then as_of + job.timeout end
-        where job.id = any (picked)
+        where job.ctid = any (picked)
         returning
           job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
           job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
@@ -2893,9 +2894,19 @@ as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
-  common_retention constant interval := settings.retention from soniq.settings as settings;
+  common_retention interval;
+  types_have_own boolean;
+  queues_have_own boolean;
   finished bigint[];
 begin
+  -- Where nobody has a retention of its own, two looks into empty indexes tell so.
+  select
+    settings.retention,
+    exists (select from soniq.job_types as type where type.retention is not null),
+    exists (select from soniq.queues as waiting where waiting.retention is not null)
+  into common_retention, types_have_own, queues_have_own
+  from soniq.settings as settings;
+
   with lease as (
     select *
     from rows from (
@@ -2913,16 +2924,23 @@ begin
       and (job.runner_id is null) = (_move_to_finished.status = 'cancelled')
     returning job.*, lease.result, lease.position
   ),
-  -- The conditions on retention are those of indexes that are empty where nobody has one of its own.
   dated as (
-    select ended.*, coalesce(type.retention, waiting.retention, common_retention) as retention
+    select
+      ended.*,
+      coalesce(
+        case when types_have_own then (
+          select type.retention
+          from soniq.job_types as type
+          where type.job_name = ended.job_name
+        ) end,
+        case when queues_have_own then (
+          select waiting.retention
+          from soniq.queues as waiting
+          where waiting.queue = ended.queue
+        ) end,
+        common_retention
+      ) as retention
     from ended
-    left join soniq.job_types as type
-      on type.job_name = ended.job_name
-      and type.retention is not null
-    left join soniq.queues as waiting
-      on waiting.queue = ended.queue
-      and waiting.retention is not null
   ),
   kept as (
     insert into soniq.finished_jobs (

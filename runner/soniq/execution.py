@@ -278,7 +278,6 @@ class Execution:
         running.task = task
         self._set_deadline(running)
         await self._execute(running)
-        running.task = None
         self._pace.count()
 
     def _set_deadline(self, running: Running) -> None:

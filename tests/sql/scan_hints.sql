@@ -106,9 +106,10 @@ as $$
     started_at => clock_timestamp() - interval '1 second',
     whole => true,
     full_share => remember.full_share,
-    picked => array[job.id]
+    picked => array[job.ctid]
   )
-  from soniq.get_job(remember.job_id) as job;
+  from soniq.jobs as job
+  where job.id = remember.job_id;
 $$;
 
 select pg_temp.remember((:'jobs'::bigint[])[4], full_share => true) \g /dev/null
