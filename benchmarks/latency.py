@@ -86,8 +86,8 @@ def measure(site: Site, options: Options) -> Section:
         f"  {f'one runner at {LOAD:.0%} load, {rate:,.0f} other jobs a second':62}{busy}",
         f"  {f'polling every {POLL_INTERVAL} s, through PgBouncer':62}{polled}",
         f"  {f'{idle_runners.RUNNERS} simulated runners, idle':62}{among}",
-        f"With {idle_runners.RUNNERS} idle runners, a job of a trickle starts {crowd.woken_per_job:.2f} claims; with those"
-        f" that look by themselves every {idle_runners.POLL_INTERVAL:g} s there are {crowd.claims_per_job:.2f}",
+        f"With {idle_runners.RUNNERS} idle runners, a job of a trickle starts {crowd.woken_per_job:.2f} claims;"
+        f" with those that look by themselves every {idle_runners.POLL_INTERVAL:g} s there are {crowd.claims_per_job:.2f}",
         *(f"  {burst}" for burst in crowd.bursts),
     ]
     verdicts = [
@@ -98,7 +98,8 @@ def measure(site: Site, options: Options) -> Section:
         _at_most("polling, longest", polled.longest, MOST_POLLED),
         Verdict(
             crowd.woken_per_job <= 2,
-            f"{idle_runners.RUNNERS} idle runners: {crowd.woken_per_job:.2f} claims started by an enqueue, at most 2 wanted",
+            f"{idle_runners.RUNNERS} idle runners: {crowd.woken_per_job:.2f} claims started by an enqueue,"
+            " at most 2 wanted",
         ),
         *(
             _at_most(f"a burst reaches {burst.runners} runners", burst.told, idle_runners.MOST_TOLD)
