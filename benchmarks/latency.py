@@ -87,7 +87,7 @@ def measure(site: Site, options: Options) -> Section:
         f"  {f'polling every {POLL_INTERVAL} s, through PgBouncer':62}{polled}",
         f"  {f'{idle_runners.RUNNERS} simulated runners, idle':62}{among}",
         f"With {idle_runners.RUNNERS} idle runners, a job of a trickle starts {crowd.woken_per_job:.2f} claims;"
-        f" with those that look by themselves every {idle_runners.POLL_INTERVAL:g} s there are {crowd.claims_per_job:.2f}",
+        f" with those that look every {idle_runners.POLL_INTERVAL:g} s anyway there are {crowd.claims_per_job:.2f}",
         *(f"  {burst}" for burst in crowd.bursts),
     ]
     verdicts = [
