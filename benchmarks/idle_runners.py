@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
+import psycopg
 from soniq.doorbell import Doorbell
 from soniq.lookout import Lookout
 from testing.outcome import CheckFailed
@@ -30,9 +31,9 @@ CLAIM = (
     " from pg_catalog.set_config('synchronous_commit', 'off', true)"
     " cross join soniq.claim(runner_id => $1, max_jobs => $2) as claimed"
 )
-ENQUEUE = "select soniq.enqueue('idle', jsonb_build_object('number', $1::integer))"
+ENQUEUE = "select soniq.enqueue('idle', jsonb_build_object('number', %s::integer))"
 ENQUEUE_MANY = (
-    "select count(*) from soniq.enqueue_many('idle', array_fill('{}'::jsonb, array[$1::integer]))"
+    "select count(*) from soniq.enqueue_many('idle', array_fill('{}'::jsonb, array[%s::integer]))"
 )
 
 
@@ -128,8 +129,9 @@ class IdleRunner:
 class _Gathering:
     """The runners, the connections on which they claim, and what they did."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, producer: "psycopg.Connection[tuple[object, ...]]") -> None:
         self._url = url
+        self._producer = producer
         self._speakers: asyncio.Queue[asyncpg.Connection] = asyncio.Queue()
         self.runners: list[IdleRunner] = []
         self.claims: list[Claim] = []
@@ -171,9 +173,11 @@ class _Gathering:
         return jobs
 
     async def enqueue(self, query: str, number: int) -> float:
-        """Answers with the moment of the commit."""
-        async with self._speaker() as speaker:
-            await speaker.fetchval(query, number)
+        """Answers with the moment of the commit, which the event loop, busy as it may be, does not put off."""
+        return await asyncio.to_thread(self._enqueue, query, number)
+
+    def _enqueue(self, query: str, number: int) -> float:
+        self._producer.execute(query, [number], prepare=True)
         return time.monotonic()
 
     async def all_claimed(self, jobs: int) -> None:
@@ -204,11 +208,11 @@ class _Gathering:
 
 def observe(url: str) -> Crowd:
     """Gathers them on a database of their own, and makes jobs for them."""
-    return asyncio.run(_observe(url))
+    with psycopg.connect(url, autocommit=True) as producer:
+        return asyncio.run(_observe(_Gathering(url, producer)))
 
 
-async def _observe(url: str) -> Crowd:
-    gathering = _Gathering(url)
+async def _observe(gathering: _Gathering) -> Crowd:
     async with asyncio.TaskGroup() as tasks:
         started = await gathering.gather(tasks)
         await gathering.settle()

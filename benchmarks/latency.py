@@ -23,7 +23,7 @@ from .site import DATABASE, OPTIONS, Database, Site
 JOBS = 500
 CONCURRENCY = 10
 LOAD = 0.3  # of what the runner drains alone
-BATCH_EVERY = 0.01  # seconds
+BATCH_EVERY = 0.002  # seconds
 POLL_INTERVAL, POLLED_JOBS = 0.5, 25
 MILLISECOND = 0.001
 MOST_P50, MOST_P99 = 2 * MILLISECOND, 5 * MILLISECOND
