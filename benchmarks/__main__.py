@@ -10,7 +10,7 @@ from pathlib import Path
 import soniq
 from testing.commands import CommandFailed
 
-from . import cost, drain, enqueue, held_xmin, scrape, soak, steady, tick, vacuum
+from . import cost, drain, enqueue, held_xmin, latency, scrape, soak, steady, tick, vacuum
 from .peers import comparison
 from .section import Measure, Options, Section
 from .site import Site
@@ -18,6 +18,7 @@ from .site import Site
 WORKLOADS: Mapping[str, Measure] = {
     "drain": drain.measure,
     "enqueue": enqueue.measure,
+    "latency": latency.measure,
     "steady": steady.measure,
     "cost": cost.measure,
     "held-xmin": held_xmin.measure,

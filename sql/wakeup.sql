@@ -1,7 +1,8 @@
 -- How a runner with nothing to do learns of a job. NOTIFY serialises commits and signals every session that listens, so
 -- an enqueue notifies only where a runner waits, and then one runner for each job, on a channel of its own: its bell.
--- Who gets as many jobs as it asked for wakes others, as many as it got jobs. So there are at most two
--- claims for each job, however many runners wait, and a burst reaches all of them in a few steps.
+-- Who gets as many jobs as it asked for wakes others, as many as it got jobs, unless each job was announced to
+-- somebody. So there are at most two claims for each job, however many runners wait, and a burst reaches all of
+-- them in a few steps.
 --
 -- The sign for waiting is three advisory locks on the runner's LISTEN connection: no row is written, so a pinned
 -- xmin cannot slow it down, and it vanishes with the runner. An enqueue tries to take such a lock for an
@@ -69,7 +70,7 @@ $$;
 comment on function soniq._is_waiting(integer, integer) is
 'Whether another session waits with this bell.';
 
-create or replace function soniq._ring(queue text, key integer, most integer)
+create or replace function soniq._ring(message text, key integer, most integer)
 returns integer
 language plpgsql
 volatile
@@ -86,7 +87,7 @@ begin
     for slot in 0..31 loop
       bell := (block # first_block) * 32 + (slot # first_slot);
       continue when not soniq._is_waiting(bell => bell, key => key);
-      perform pg_catalog.pg_notify('soniq_bell_' || bell, queue);
+      perform pg_catalog.pg_notify('soniq_bell_' || bell, message);
       rung := rung + 1;
       if rung = most then
         return rung;
@@ -100,7 +101,7 @@ $$;
 comment on function soniq._ring(text, integer, integer) is
 'Notifies up to so many runners that wait with this key, when the transaction commits, and answers how many.';
 
-create or replace function soniq._wake(queue text, jobs integer default 1)
+create or replace function soniq._wake(queue text, jobs integer default 1, may_be_more boolean default false)
 returns void
 language plpgsql
 volatile
@@ -108,20 +109,25 @@ as $$
 declare
   key constant integer := pg_catalog.hashtext(queue);
   all_queues constant integer := pg_catalog.hashtext('');
+  -- One that is announced alone may meet others on its way to the same runner. In a burst this would be told anew with
+  -- each claim, and every NOTIFY costs all who listen.
+  message constant text := case when jobs > 1 and not may_be_more then 'each ' else 'more ' end || queue;
   rung integer := 0;
 begin
   -- Those first that do not wait for all: they have less to choose from.
   if soniq._is_shared(part => 2048, key => key) then
-    rung := soniq._ring(queue => queue, key => key, most => jobs);
+    rung := soniq._ring(message => message, key => key, most => jobs);
   end if;
   if rung < jobs and soniq._is_shared(part => 2048, key => all_queues) then
-    perform soniq._ring(queue => queue, key => all_queues, most => jobs - rung);
+    perform soniq._ring(message => message, key => all_queues, most => jobs - rung);
   end if;
 end;
 $$;
 
-comment on function soniq._wake(text, integer) is
-'Notifies one runner that waits for the queue for each job, as far as there are such runners, when the transaction commits.';
+comment on function soniq._wake(text, integer, boolean) is
+'Notifies one runner that waits for the queue for each job, as far as there are such runners, when the transaction commits.
+
+may_be_more: there may be more jobs than these.';
 
 create or replace function soniq.take_bell()
 returns integer
@@ -199,7 +205,7 @@ end;
 $$;
 
 comment on function soniq.wait_for_jobs(text[]) is
-'Puts up the sign that a runner waits for these queues (NULL: all), on the connection that listens to its bell (take_bell(), without which there is no sign). While it is up, whoever makes a job ready may notify this runner, and perhaps no other; the payload is the queue. After putting it up, claim once more. The sign may stay up while the runner has jobs, as long as it looks for more when notified; if it does not, or if a claim left jobs behind, it calls wake_others(). Not through PgBouncer in transaction mode: the sign belongs to the session.
+'Puts up the sign that a runner waits for these queues (NULL: all), on the connection that listens to its bell (take_bell(), without which there is no sign). While it is up, whoever makes a job ready may notify this runner, and perhaps no other. The payload is a word and the queue: "each default" if each job was announced to a runner of its own, "more default" if there may be others. After putting it up, claim once more. The sign may stay up while the runner has jobs, as long as it looks for more when notified; if it does not, or if a claim may have left jobs that were announced to nobody, it calls wake_others(). Not through PgBouncer in transaction mode: the sign belongs to the session.
 
 Answers how long until the next job that is scheduled for later is due; NULL if there is none. It may be called again while the sign is up, to hear this.
 
@@ -238,7 +244,7 @@ as $$
 begin
   perform soniq._check_queues(queues => nullif(wake_others.queues, '{}'));
   perform soniq.stop_waiting();
-  perform soniq._wake(queue => ready.queue, jobs => ready.jobs::integer)
+  perform soniq._wake(queue => ready.queue, jobs => ready.jobs::integer, may_be_more => true)
   from (
     select named.queue, pg_catalog.count(*) as jobs
     from pg_catalog.unnest(wake_others.queues) as named (queue)
@@ -248,6 +254,6 @@ end;
 $$;
 
 comment on function soniq.wake_others(text[]) is
-'Takes down the session''s waiting sign and passes a wake-up on. Call it when a claim has brought as many jobs as it asked for, so that there may be more: with their queues, each as often as it brought jobs; as many others that wait are notified. And when a notification came that is not followed by a claim: with its payload.
+'Takes down the session''s waiting sign and passes a wake-up on. Call it when a claim has brought as many jobs as it asked for, so that there may be more, and no notification said "each": with their queues, each as often as it brought jobs; as many others that wait are notified. And for a notification that is not followed by a claim, or by one that brought fewer jobs than were announced and may have left some: with its queue.
 
 Errors: SQ002 queue.';

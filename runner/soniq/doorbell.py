@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -25,6 +26,14 @@ HEARD_WITHIN = 2.0
 CALL_WITHIN = 10.0  # claiming waits for these calls, so they may not take long
 PING_EVERY = 30.0
 LISTEN_AGAIN_AFTER = 300.0  # where nothing was heard: the network, or the pooler, may have changed
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The queues of the jobs that were announced, one each, and whether there may be jobs announced to nobody."""
+
+    queues: Sequence[str] = ()
+    may_be_more: bool = False
 
 
 class Doorbell:
@@ -49,6 +58,7 @@ class Doorbell:
         self._speaking = asyncio.Lock()
         self._is_deaf = False
         self._heard: list[str] = []
+        self._may_be_more = False
         self.waiting = False
 
     async def listen(self) -> None:
@@ -93,13 +103,19 @@ class Doorbell:
         await self._call("select soniq.wake_others(queues => $1)", list(queues))
 
     @property
+    def listens(self) -> bool:
+        """Whether this runner can be woken."""
+        return self._connection is not None
+
+    @property
     def has_heard(self) -> bool:
         """Whether a job has been announced since take_heard()."""
         return bool(self._heard)
 
-    def take_heard(self) -> list[str]:
-        """The queues of the jobs that were announced to this runner, and perhaps to no other."""
-        heard, self._heard = self._heard, []
+    def take_heard(self) -> "Heard":
+        """What was announced to this runner, and perhaps to no other."""
+        heard = Heard(self._heard, self._may_be_more)
+        self._heard, self._may_be_more = [], False
         return heard
 
     async def _listen_on(self, connection: asyncpg.Connection) -> None:
@@ -167,8 +183,10 @@ class Doorbell:
             connection.terminate()  # which listen() notices
             return None
 
-    def _hear(self, connection: object, pid: int, channel: str, queue: object) -> None:
-        self._heard.append(str(queue))
+    def _hear(self, connection: object, pid: int, channel: str, message: object) -> None:
+        word, _, queue = str(message).partition(" ")
+        self._heard.append(queue)
+        self._may_be_more = self._may_be_more or word == "more"
         self._ring()
 
 

@@ -8,7 +8,7 @@ which is for others to know.
 import time
 from collections.abc import Sequence
 
-from soniq.doorbell import Doorbell
+from soniq.doorbell import Doorbell, Heard
 
 # A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom.
 FIRST_LOOK_AGAIN = 0.01  # seconds
@@ -20,7 +20,7 @@ class Lookout:
     def __init__(self, doorbell: Doorbell, poll_interval: float) -> None:
         self._doorbell = doorbell
         self._poll_interval = poll_interval
-        self._told: list[str] = []
+        self._told = Heard()
         self._may_be_more = False
         self._sign_is_new = False
         self._pause = FIRST_LOOK_AGAIN
@@ -57,20 +57,30 @@ class Lookout:
 
     async def looked(self, queues: Sequence[str], *, may_be_more: bool) -> None:
         """A claim has ended: the queues of the jobs that it brought, and whether it may have left jobs behind."""
-        told, self._told = self._told, []
-        if queues and not told:
+        told, self._told = self._told, Heard()
+        if queues and not self._doorbell.listens:
             self._pause = FIRST_LOOK_AGAIN
         self._look_at = time.monotonic() + self._pause
         if not queues:
             self._pause = min(2 * self._pause, self._poll_interval)
 
         self._may_be_more = may_be_more
-        # Two runners that cannot take a job must not keep waking each other for it.
-        self._sign_at = self._look_at if told and may_be_more and not queues else float("-inf")
-        if may_be_more and (told or (queues and self._doorbell.waiting)):
-            await self._doorbell.pass_on([*queues, *told])
-        elif queues and self._doorbell.has_heard:
+        if queues:
+            self._sign_at = float("-inf")
+        elif told.queues and may_be_more:
+            # Two runners that cannot take a job must not keep waking each other for it.
+            self._sign_at = self._look_at
+        others = self._for_others(queues, told) if may_be_more else []
+        if others:
+            await self._doorbell.pass_on(others)
+        elif queues and (may_be_more or self._doorbell.has_heard):
             await self._doorbell.stop_waiting()
+
+    def _for_others(self, queues: Sequence[str], told: Heard) -> Sequence[str]:
+        """The queues in which jobs may be left that no other runner knows of."""
+        if told.may_be_more or (self._doorbell.waiting and not told.queues):
+            return [*queues, *told.queues]
+        return told.queues[len(queues) :]
 
     async def rest(self) -> float:
         """Puts the sign up, if it is not; answers for how many seconds at most there is nothing to look for."""
@@ -79,6 +89,8 @@ class Lookout:
         if not self._knows_due if is_up else now >= self._sign_at:
             # A job may have come before the sign was up.
             self._sign_is_new = not is_up
+            if not is_up and self._sign_at == float("-inf"):
+                self._pause = FIRST_LOOK_AGAIN
             due = await self._doorbell.start_waiting()
             self._due_at = float("inf") if due is None else now + due
             self._knows_due = True
@@ -89,4 +101,4 @@ class Lookout:
     async def leave_to_others(self) -> None:
         """There is no room, or no wish, to look: takes the sign down, and passes on what was announced here."""
         while self._doorbell.waiting or self._doorbell.has_heard:
-            await self._doorbell.pass_on(self._doorbell.take_heard())
+            await self._doorbell.pass_on(self._doorbell.take_heard().queues)

@@ -79,11 +79,11 @@ def test_without_a_notification_the_runner_polls(
 ) -> None:
     runner = idle_runner(database, write_jobs, start_runner, poll_interval=0.5)
     runner.wait_for_log("jobs at once")
-    rows(database, "alter function soniq._wake(text, integer) rename to _wake_no_more")
+    rows(database, "alter function soniq._wake rename to _wake_no_more")
     rows(
         database,
-        "create function soniq._wake(queue text, jobs integer default 1) returns void"
-        " language sql as 'select null::void'",
+        "create function soniq._wake(queue text, jobs integer default 1, may_be_more boolean default false)"
+        " returns void language sql as 'select null::void'",
     )
     [(job_id,)] = rows(database, "select soniq.enqueue('quick')")
     wait_for(lambda: is_done(database, job_id))

@@ -162,7 +162,7 @@ select is(pg_temp.wakes(example.waits_for, example.statements), example.message,
 from (values
   (
     array['wakeup mine'], $$select soniq.enqueue('x', queue => 'wakeup mine')$$,
-    'wakeup mine', 'an enqueue notifies a runner that waits for its queue, and names the queue'
+    'more wakeup mine', 'an enqueue notifies a runner that waits for its queue, and names the queue'
   ),
   (
     array['wakeup mine'], $$select soniq.enqueue('x', queue => 'wakeup other')$$,
@@ -170,7 +170,7 @@ from (values
   ),
   (
     null, $$select soniq.enqueue('x', queue => 'wakeup other')$$,
-    'wakeup other', 'but one that waits for all'
+    'more wakeup other', 'but one that waits for all'
   ),
   (
     array['wakeup mine'], $$select soniq.enqueue('x', queue => 'wakeup mine', delay => '1 hour')$$,
@@ -178,7 +178,7 @@ from (values
   ),
   (
     array['wakeup mine'], $$select soniq.enqueue_many('x', array_fill('{}'::jsonb, array[9]), queue => 'wakeup mine')$$,
-    'wakeup mine', 'enqueue_many() notifies'
+    'each wakeup mine', 'enqueue_many() notifies, and says that each job is announced'
   ),
   (
     array['wakeup mine'], $$select soniq.enqueue_many('x', '{}', queue => 'wakeup mine')$$,
@@ -190,7 +190,7 @@ from (values
   ),
   (
     array['wakeup mine'], $$select soniq.pause_queue('wakeup mine'), soniq.resume_queue('wakeup mine')$$,
-    'wakeup mine', 'resume_queue() notifies'
+    'more wakeup mine', 'resume_queue() notifies'
   ),
   (
     array['wakeup mine'], $$select soniq.pause_queue('wakeup mine')$$,
@@ -203,7 +203,7 @@ from (values
   (
     array['wakeup mine'],
     $$select soniq.retry(soniq.enqueue('x', queue => 'wakeup mine', delay => '1 hour'))$$,
-    'wakeup mine', 'retry() notifies'
+    'more wakeup mine', 'retry() notifies'
   ),
   (
     array['wakeup mine'],
@@ -236,13 +236,13 @@ select is(
 )
 from (values
   ('select claimed.job_id', 'nothing', 'a claim wakes nobody'),
-  ('select soniq.release(claimed.job_id, claimed.attempt)', 'wakeup mine', 'a release does'),
-  ('select soniq.snooze(claimed.job_id, claimed.attempt, ''0'')', 'wakeup mine', 'so does a snooze of 0'),
+  ('select soniq.release(claimed.job_id, claimed.attempt)', 'more wakeup mine', 'a release does'),
+  ('select soniq.snooze(claimed.job_id, claimed.attempt, ''0'')', 'more wakeup mine', 'so does a snooze of 0'),
   ('select soniq.snooze(claimed.job_id, claimed.attempt, ''1 hour'')', 'nothing', 'not a longer one'),
-  ('select soniq.fail(claimed.job_id, claimed.attempt, ''{}'')', 'wakeup mine', 'a retry without delay does'),
+  ('select soniq.fail(claimed.job_id, claimed.attempt, ''{}'')', 'more wakeup mine', 'a retry without delay does'),
   ('select soniq.fail(claimed.job_id, claimed.attempt, ''{}'', ''unknown_job'')', 'nothing', 'a death does not'),
   ('select soniq.complete(claimed.job_id, claimed.attempt)', 'nothing', 'nor does a completion'),
-  ('select soniq.deregister_runner(runner), claimed.job_id', 'wakeup mine', 'a runner that leaves its job behind does')
+  ('select soniq.deregister_runner(runner), claimed.job_id', 'more wakeup mine', 'a runner that leaves its job behind does')
 ) as back (call, message, what);
 
 -- One of several. They are found wherever their bells lie: alone in a block, or the last of a full one.
@@ -256,7 +256,7 @@ as $$
   select pg_temp.commit(statements => woken.statements);
   select coalesce(array_agg(runner.name), '{}')
   from unnest('{runner,second,third}'::text[]) as runner (name)
-  where pg_temp.heard(runner.name) = 'wakeup mine';
+  where pg_temp.heard(runner.name) like '% wakeup mine';
 $$;
 
 -- Ends when each has been the one.
@@ -302,17 +302,17 @@ select pg_temp.wait_for_jobs('runner', queues => null), pg_temp.wait_for_jobs('s
 select pg_temp.ask('third', 'select soniq.stop_waiting()::text') \g /dev/null
 select pg_temp.commit($$select soniq.enqueue('x', queue => 'wakeup mine')$$) \g /dev/null
 select is(
-  pg_temp.heard('runner') || ', ' || pg_temp.heard('second'), 'nothing, wakeup mine',
+  pg_temp.heard('runner') || ', ' || pg_temp.heard('second'), 'nothing, more wakeup mine',
   'one that waits for this queue before one that waits for all'
 );
 select pg_temp.commit($$select soniq.enqueue('x', queue => 'wakeup other')$$) \g /dev/null
 select is(
-  pg_temp.heard('runner') || ', ' || pg_temp.heard('second'), 'wakeup other, nothing',
+  pg_temp.heard('runner') || ', ' || pg_temp.heard('second'), 'more wakeup other, nothing',
   'and none that does not serve it'
 );
 select pg_temp.ask('second', $$select soniq.wake_others('{wakeup mine}')::text$$) \g /dev/null
 select is(
-  pg_temp.heard('runner') || ', ' || pg_temp.heard('second'), 'wakeup mine, nothing',
+  pg_temp.heard('runner') || ', ' || pg_temp.heard('second'), 'more wakeup mine, nothing',
   'wake_others() does not wake the caller'
 );
 
