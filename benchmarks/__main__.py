@@ -9,6 +9,7 @@ from pathlib import Path
 
 import soniq
 from testing.commands import CommandFailed
+from testing.outcome import CheckFailed
 
 from . import cost, drain, enqueue, held_xmin, latency, scrape, soak, steady, tick, vacuum
 from .peers import comparison
@@ -48,7 +49,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("script/bench: interrupted; everything is stopped", file=sys.stderr)
         return 130
-    except CommandFailed as failure:
+    except (CommandFailed, CheckFailed) as failure:
         print(f"script/bench: {failure}", file=sys.stderr)
         return 1
     return 0 if all(verdict.met for section in sections for verdict in section.verdicts) else 1
