@@ -32,7 +32,7 @@ log = logging.getLogger("soniq")
 
 AHEAD = 0.05  # seconds
 MOST_AHEAD = 1000  # jobs
-PACE_WINDOW = 0.1  # seconds
+PACE_WINDOW = 0.02  # seconds; short, so that a runner is at its full pace within three of them
 LONGEST_TURN = (
     0.002  # seconds that one slot may keep the event loop with jobs that wait for nothing
 )
@@ -73,23 +73,29 @@ class Running:
 
 
 class Pace:
-    """How many jobs a second have ended lately."""
+    """How many jobs a second have ended lately, and could have, had there been more.
 
-    def __init__(self) -> None:
+    The latter keeps a few slow jobs that happen to end together from being taken for many quick ones.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
         self._rate = 0.0
         self._ended = 0
+        self._took = 0.0
         self._since = time.monotonic()
 
-    def count(self) -> None:
-        """One more job has ended."""
+    def count(self, seconds: float) -> None:
+        """One more job has ended, which took so long."""
         self._ended += 1
+        self._took += seconds
 
     def rate(self) -> float:
         """Jobs a second, measured anew once the last measure is old enough."""
         elapsed = time.monotonic() - self._since
         if elapsed >= PACE_WINDOW:
-            self._rate = self._ended / elapsed
-            self._ended = 0
+            self._rate = self._ended / max(elapsed, self._took / self._slots)
+            self._ended, self._took = 0, 0.0
             self._since += elapsed
         return self._rate
 
@@ -127,7 +133,7 @@ class Execution:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._context = contextvars.copy_context()
-        self._pace = Pace()
+        self._pace = Pace(concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
         # What is at work on threads, since when; also what has timed out and does not know it.
         self._on_threads: dict[Future[Any], tuple[Job, float]] = {}
@@ -278,7 +284,7 @@ class Execution:
         running.task = task
         self._set_deadline(running)
         await self._execute(running)
-        self._pace.count()
+        self._pace.count(time.monotonic() - running.since)
 
     def _set_deadline(self, running: Running) -> None:
         seconds = running.job.timeout.total_seconds()
