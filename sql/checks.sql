@@ -126,25 +126,28 @@ $$;
 
 create or replace function soniq._refuse_args(args jsonb, max_bytes integer)
 returns jsonb
-language plpgsql
+language sql
 volatile
 parallel safe
 as $$
-begin
-  if args is null or pg_catalog.jsonb_typeof(args) <> 'object' then
-    perform soniq._refuse(
-      'SQ003',
-      pg_catalog.format('args must be a JSON object, not %s', coalesce(pg_catalog.jsonb_typeof(args), 'NULL')),
-      'Name the handler''s arguments, as in {"to": "ada@example.org"}; {} for none.'
-    );
-  end if;
-  perform soniq._refuse(
+  select soniq._refuse(
+    'SQ003',
+    pg_catalog.format(
+      'args must be a JSON object, not %s', coalesce(pg_catalog.jsonb_typeof(_refuse_args.args), 'NULL')
+    ),
+    'Name the handler''s arguments, as in {"to": "ada@example.org"}; {} for none.'
+  )
+  where pg_catalog.jsonb_typeof(_refuse_args.args) is distinct from 'object';
+
+  select soniq._refuse(
     'SQ004',
-    pg_catalog.format('args take %s bytes; the limit is %s', pg_catalog.octet_length(args::text), max_bytes),
+    pg_catalog.format(
+      'args take %s bytes; the limit is %s', pg_catalog.octet_length(_refuse_args.args::text), _refuse_args.max_bytes
+    ),
     'Store the data in a table and enqueue its key, or raise soniq.settings.max_args_bytes.'
   );
-  return args;
-end;
+
+  select _refuse_args.args;
 $$;
 
 -- Answers with the args, so that it can stand where they are used: a check in a statement of its own would cost more.

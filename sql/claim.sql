@@ -16,8 +16,8 @@ declare
   hint constant bigint[] := soniq._scan_hint(lane_id => _pick_from_lane.lane_id);
   lane_queue text;
   lane_priority smallint;
-  start_at timestamptz := '-infinity';
-  start_id bigint := 0;
+  start_at timestamptz := timestamptz '-infinity';
+  start_id bigint := bigint '0';
   picked tid[];
 begin
   select lane.queue, lane.priority

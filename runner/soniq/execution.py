@@ -57,7 +57,7 @@ class SyncRoom:
 class Running:
     """A job that is held, at work once it has a task. `ended_by_us` is set before the runner itself ends it.
 
-    timed_out: set before it is cancelled because its deadline, by the loop's clock, is over.
+    timed_out: set before it is cancelled because its deadline, by this machine's clock, is over.
     is_sync: its handler is not async; it may end, by its timeout, before its thread is given back.
     since: when that began, first the holding, then the work.
     """
@@ -289,22 +289,22 @@ class Execution:
     def _set_deadline(self, running: Running) -> None:
         seconds = running.job.timeout.total_seconds()
         if seconds:
-            loop = asyncio.get_running_loop()
-            running.deadline = loop.time() + seconds
+            running.deadline = running.since + seconds
             # One alarm for all jobs: that of each would cost more than a quick job.
             if running.deadline < self._alarm_at:
-                self._set_alarm(loop, running.deadline)
+                self._set_alarm(running.deadline)
 
-    def _set_alarm(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+    def _set_alarm(self, when: float) -> None:
         if self._alarm:
             self._alarm.cancel()
-        self._alarm = loop.call_at(when, self._time_out, loop)
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(when - time.monotonic(), self._time_out)
         self._alarm_at = when
 
-    def _time_out(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _time_out(self) -> None:
         """Cancels what is past its deadline, and sets the alarm for the next."""
         self._alarm, self._alarm_at = None, float("inf")
-        earliest, now = float("inf"), loop.time()
+        earliest, now = float("inf"), time.monotonic()
         for running in self._held.values():
             if running.task is None or running.timed_out:
                 continue
@@ -314,7 +314,7 @@ class Execution:
             else:
                 earliest = min(earliest, running.deadline)
         if earliest < float("inf"):
-            self._set_alarm(loop, earliest)
+            self._set_alarm(earliest)
 
     def _let_go(self, running: Running) -> None:
         self._sync_held -= running.is_sync
