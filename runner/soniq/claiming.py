@@ -163,8 +163,11 @@ class Claimer:
                 self._may_be_again = False
                 self._lookout.looking()
                 jobs = await self._claim(connection, room)
+                is_late = self._stopping
                 self._count(jobs)
                 self._execution.start(tasks, jobs)
+                if is_late:  # told to stop while the claim was under way
+                    self._execution.release_waiting()
                 queues = [job.queue for job in jobs]
                 await self._lookout.looked(queues, may_be_more=self._may_be_more)
             self._execution.release_stale()

@@ -48,7 +48,9 @@ def test_a_signal_lets_jobs_end_and_claims_no_more(
     file.touch()
     assert runner.exit_code() == 0
     assert rows(database, "select count(*) from soniq.finished_jobs") == [(1,)]
-    assert rows(database, "select status::text, attempt from soniq.jobs") == [("queued", 0)]
+    # A claim that was under way may have brought it: then it was handed back.
+    spent = "select status::text, attempt - (max_attempts - 10) from soniq.jobs"
+    assert rows(database, spent) == [("queued", 0)]
 
 
 @pytest.mark.parametrize("call", ["'until_told', '{\"file\": \"/never\"}'", "'block'"])
