@@ -249,7 +249,7 @@ def supervisord_conf(folder: Path, changes: Mapping[str, str]) -> Path:
     """A supervisord.conf that takes in ours, with the paths and the user of this machine and further changes."""
     text = (DEPLOY / "supervisor/soniq.conf").read_text()
     for old, new in {
-        "/opt/shop/venv/bin": str(RUNNER.parent),
+        "/opt/shop/venv/bin/soniq-runner": f'"{RUNNER}"',  # there may be a space in it
         "directory = /opt/shop\n": f"directory = {folder}\n",
         "user = soniq\n": f"user = {getpass.getuser()}\n",
         "/var/log/soniq": str(folder),
