@@ -22,7 +22,8 @@ from .site import DATABASE, OPTIONS, Database, Site
 
 JOBS = 500
 CONCURRENCY = 10
-LOAD = 0.3  # of what the runner drains alone
+LOAD = 0.3  # of what the machine can do
+FULL_JOBS, FULL_BATCH = 20_000, 10
 BATCH_EVERY = 0.002  # seconds
 POLL_INTERVAL, POLLED_JOBS = 0.5, 25
 MILLISECOND = 0.001
@@ -124,7 +125,7 @@ def _idle(site: Site) -> Latency:
 def _loaded(site: Site) -> tuple[Latency, float]:
     """Also how many jobs a second are the load."""
     with site.database() as database, _stamping(database, database.url) as run:
-        rate = LOAD * run.drain_rate(20_000)
+        rate = LOAD * run.full_rate()
         with _load(database, rate):
             return run.latency(JOBS, pause=lambda: random.uniform(0.005, 0.015)), rate
 
@@ -163,15 +164,15 @@ class _Run:
             raise CheckFailed(f"of {jobs} jobs {len(stamps)} were started")
         return Latency.of([float(stamps[str(each)]) - committed[each] for each in range(jobs)])
 
-    def drain_rate(self, jobs: int) -> float:
-        """Jobs a second, as one backlog of these is worked off."""
+    def full_rate(self) -> float:
+        """Jobs a second that a producer, as that of the load, and the runner manage together at their best."""
+        began = time.monotonic()
         with psycopg.connect(self._database.url, autocommit=True) as connection:
-            connection.execute(FILL, [jobs])
-            while self._database.number("select count(*) from soniq.jobs"):
-                time.sleep(0.1)
-        return jobs / self._database.number(
-            "select extract(epoch from max(finished_at) - min(claimed_at)) from soniq.finished_jobs"
-        )
+            for _ in range(FULL_JOBS // FULL_BATCH):
+                connection.execute(FILL, [FULL_BATCH])
+            while connection.execute("select from soniq.jobs limit 1").rowcount:
+                time.sleep(0.02)
+        return FULL_JOBS / (time.monotonic() - began)
 
 
 @contextmanager

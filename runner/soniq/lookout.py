@@ -58,18 +58,19 @@ class Lookout:
     async def looked(self, queues: Sequence[str], *, may_be_more: bool) -> None:
         """A claim has ended: the queues of the jobs that it brought, and whether it may have left jobs behind."""
         told, self._told = self._told, Heard()
+        now = time.monotonic()
         if queues and not self._doorbell.listens:
-            self._pause = FIRST_LOOK_AGAIN
-        self._look_at = time.monotonic() + self._pause
-        if not queues:
+            self._look_again_soon()
+        elif now >= self._look_at:
             self._pause = min(2 * self._pause, self._poll_interval)
+            self._look_at = now + self._pause
 
         self._may_be_more = may_be_more
         if queues:
             self._sign_at = float("-inf")
         elif told.queues and may_be_more:
             # Two runners that cannot take a job must not keep waking each other for it.
-            self._sign_at = self._look_at
+            self._sign_at = now + self._pause
         others = self._for_others(queues, told) if may_be_more else []
         if others:
             await self._doorbell.pass_on(others)
@@ -90,13 +91,18 @@ class Lookout:
             # A job may have come before the sign was up.
             self._sign_is_new = not is_up
             if not is_up and self._sign_at == float("-inf"):
-                self._pause = FIRST_LOOK_AGAIN
+                self._look_again_soon()
             due = await self._doorbell.start_waiting()
             self._due_at = float("inf") if due is None else now + due
             self._knows_due = True
         if self._sign_is_new:
             return 0.0
-        return min(self._look_at, self._due_at) - time.monotonic()
+        next_sign_at = float("inf") if self._doorbell.waiting else self._sign_at
+        return min(self._look_at, self._due_at, next_sign_at) - time.monotonic()
+
+    def _look_again_soon(self) -> None:
+        self._pause = FIRST_LOOK_AGAIN
+        self._look_at = time.monotonic() + self._pause
 
     async def leave_to_others(self) -> None:
         """There is no room, or no wish, to look: takes the sign down, and passes on what was announced here."""
