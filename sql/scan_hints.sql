@@ -2,12 +2,21 @@
 -- long gone from the head of the index, and each claim would walk over all of them. So a session remembers
 -- the key it claimed last and starts above it.
 --
--- It is a hint and no more: a slow transaction may commit a job below it. So the whole lane is read again as soon
+-- Transactions commit in another order than they took their keys, so a job may turn up a little below that key. While the
+-- runner keeps up with the jobs, it therefore starts above a key that was the last a tenth of a second ago; where it
+-- got as many as it asked for, there are more above, and it starts at the last.
+--
+-- It is a hint and no more: a slow transaction may commit a job further below. So the whole lane is read again as soon
 -- as twenty times what the last whole reading took has passed, which leaves at most a twentieth of the time
 -- to it; and where a whole reading is cheap, as on any healthy database, the hint is not used at all.
 --
--- The hint lives in a setting of the session, soniq.lane_<lane_id>, as an array of whole numbers: the key's
--- scheduled_at in microseconds and its id, then when the lane was last read whole and how long that took, in microseconds.
+-- The hint lives in a setting of the session, soniq.lane_<lane_id>, as an array of whole numbers; times are in microseconds:
+--
+--   1, 2     the key claimed last: its scheduled_at and its id
+--   3, 4     when the lane was last read whole, and how long that took
+--   5, 6, 7  an earlier key, and when it was kept
+--   8        1 if the last reading got as much as it wanted, else 0
+--
 -- A pooler that hands the session to another client passes on a hint that is just as good there.
 
 create or replace function soniq._microseconds(moment timestamptz)
@@ -44,8 +53,10 @@ as $$
 declare
   hint constant bigint[] := soniq._scan_hint(lane_id => _scan_start.lane_id);
 begin
-  if soniq._is_in_force(hint => hint) then
+  if soniq._is_in_force(hint => hint) and hint[8] = 1 then
     return query select timestamptz 'epoch' + hint[1] * interval '1 microsecond', hint[2];
+  elsif soniq._is_in_force(hint => hint) then
+    return query select timestamptz 'epoch' + hint[5] * interval '1 microsecond', hint[6];
   else
     return query select timestamptz '-infinity', bigint '0';
   end if;
@@ -83,10 +94,12 @@ language plpgsql
 volatile
 as $$
 declare
-  before constant bigint[] := coalesce(soniq._scan_hint(lane_id => _remember_scan.lane_id), '{0,0,0,0}');
+  before constant bigint[] := soniq._scan_hint(lane_id => _remember_scan.lane_id);
+  now constant bigint := soniq._microseconds(pg_catalog.clock_timestamp());
   jobs constant integer := pg_catalog.cardinality(picked);
   walked constant bigint := soniq._walked(started_at => _remember_scan.started_at, jobs => jobs);
   last_key bigint[];
+  earlier bigint[];
   hint bigint[];
 begin
   if walked > 0 or not whole then
@@ -95,15 +108,23 @@ begin
     from soniq.jobs as job
     where job.ctid = picked[jobs];
 
-    -- A whole reading that found fewer jobs than it wanted has left nothing behind, however low its last one lies.
-    if last_key is null or (whole and not full_share) then
-      last_key := greatest(before[1:2], last_key);
+    -- A reading that found fewer jobs than it wanted has left nothing behind, however low its last one lies.
+    if not full_share then
+      last_key := coalesce(greatest(before[1:2], last_key), '{0,0}');
     end if;
 
-    hint := last_key || case
-      when whole then array[soniq._microseconds(pg_catalog.clock_timestamp()), walked]
-      else before[3:4]
+    earlier := case
+      when now - before[7] < 100000 then before[5:7]
+      else coalesce(before[1:2], last_key) || now
     end;
+    if earlier[1:2] > last_key then
+      earlier := last_key || now;
+    end if;
+
+    hint := last_key
+      || case when whole then array[now, walked] else before[3:4] end
+      || earlier
+      || full_share::integer::bigint;
   end if;
 
   perform pg_catalog.set_config('soniq.lane_' || lane_id, coalesce(hint::text, ''), false);

@@ -17,8 +17,11 @@ as $$
   where lane.queue = hint_name.queue;
 $$;
 
--- The session read the whole lane so long ago, it took so long, and the last job it claimed was this one.
-create function pg_temp.set_hint(job_id bigint, read_ago interval, reading_took interval)
+-- The session read the whole lane so long ago, it took so long, and the last job it claimed was this one; the key that it
+-- kept just now is that of `earlier`, by default the same.
+create function pg_temp.set_hint(
+  job_id bigint, read_ago interval, reading_took interval, earlier bigint default null, full_share boolean default false
+)
 returns void
 language sql
 as $$
@@ -28,11 +31,16 @@ as $$
       extract(epoch from job.scheduled_at) * 1000000,
       job.id,
       extract(epoch from clock_timestamp() - set_hint.read_ago) * 1000000,
-      extract(epoch from set_hint.reading_took) * 1000000
+      extract(epoch from set_hint.reading_took) * 1000000,
+      extract(epoch from kept.scheduled_at) * 1000000,
+      kept.id,
+      extract(epoch from clock_timestamp()) * 1000000,
+      set_hint.full_share::integer
     ]::bigint[]::text,
     true
   )
-  from soniq.get_job(set_hint.job_id) as job;
+  from soniq.get_job(set_hint.job_id) as job
+  cross join soniq.get_job(coalesce(set_hint.earlier, set_hint.job_id)) as kept;
 $$;
 
 create function pg_temp.last_key(queue text)
@@ -114,6 +122,10 @@ $$;
 
 select pg_temp.remember((:'jobs'::bigint[])[4], full_share => true) \g /dev/null
 select is(pg_temp.last_key('hints back'), (:'jobs'::bigint[])[4], 'a reading that took long leaves a hint');
+select is(
+  (current_setting(pg_temp.hint_name('hints back'))::bigint[])[6], (:'jobs'::bigint[])[4],
+  'which is the earlier one, too, for the present'
+);
 select pg_temp.remember((:'jobs'::bigint[])[2], full_share => false) \g /dev/null
 select is(
   pg_temp.last_key('hints back'), (:'jobs'::bigint[])[4],
@@ -123,6 +135,22 @@ select pg_temp.remember((:'jobs'::bigint[])[2], full_share => true) \g /dev/null
 select is(
   pg_temp.last_key('hints back'), (:'jobs'::bigint[])[2],
   'where it found as much, more may lie above, and it does'
+);
+
+-- What commits late lies a little below the key that was claimed last.
+
+select pg_temp.four_jobs('hints late') as jobs \gset
+select pg_temp.set_hint(
+  (:'jobs'::bigint[])[4], read_ago => '1 second', reading_took => '1 second', earlier => (:'jobs'::bigint[])[2],
+  full_share => true
+) \g /dev/null
+select is(pg_temp.claimed('{hints late}'), 'nothing', 'a claim that left more above starts at the last key');
+select pg_temp.set_hint(
+  (:'jobs'::bigint[])[4], read_ago => '1 second', reading_took => '1 second', earlier => (:'jobs'::bigint[])[2]
+) \g /dev/null
+select is(pg_temp.claimed('{hints late}'), 'j3 j4', 'one that left nothing starts at an earlier one');
+select is(
+  pg_temp.last_key('hints late'), (:'jobs'::bigint[])[4], 'and the last key does not go back to what came late'
 );
 
 -- Not in force.
