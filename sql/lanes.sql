@@ -23,31 +23,38 @@ $$;
 comment on function soniq._open_lane(text, smallint) is
 'Makes a lane known to claims. Never waits for another transaction, at the price of a second row now and then.';
 
-create or replace function soniq._open_priorities(queues text[])
+create or replace function soniq._next_priority(queues text[], after integer)
 returns table (priority smallint, lane_ids integer[])
 language sql
 stable
 as $$
-  select lane.priority, pg_catalog.array_agg(lane.lane_id)
+  select
+    lane.priority,
+    pg_catalog.array_agg(lane.lane_id) filter (
+      where not exists (
+        select
+        from soniq.queues as setting
+        where setting.queue = lane.queue
+          and setting.paused
+      )
+    )
   from (
     select known.queue, known.priority, min(known.lane_id) as lane_id
     from soniq.lanes as known
-    where _open_priorities.queues is null
-      or known.queue = any (_open_priorities.queues)
+    where known.priority = (
+        select min(first.priority)
+        from soniq.lanes as first
+        where first.priority > _next_priority.after
+          and (_next_priority.queues is null or first.queue = any (_next_priority.queues))
+      )
+      and (_next_priority.queues is null or known.queue = any (_next_priority.queues))
     group by known.queue, known.priority
   ) as lane
-  where not exists (
-    select
-    from soniq.queues as setting
-    where setting.queue = lane.queue
-      and setting.paused
-  )
-  group by lane.priority
-  order by lane.priority;
+  group by lane.priority;
 $$;
 
-comment on function soniq._open_priorities(text[]) is
-'The lanes of the queues that are not paused, by priority, the first to run first.';
+comment on function soniq._next_priority(text[], integer) is
+'The next priority after this one that has lanes of these queues, and its lanes; NULL where the queues of all are paused. A claim asks for one after the other, since mostly the first has jobs.';
 
 create or replace function soniq._lane_shares(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
 returns table (lane_id integer, share integer)
@@ -70,7 +77,8 @@ begin
         ) with ordinality as given (lane_id, depth, position)
         join soniq.lanes as lane
           on lane.lane_id = given.lane_id
-        cross join lateral soniq._scan_start(lane_id => lane.lane_id) as start
+        left join lateral soniq._scan_start(lane_id => lane.lane_id) as start
+          on soniq._scan_hint(lane_id => lane.lane_id) is not null
         cross join lateral (
           select job.scheduled_at, job.id
           from soniq.jobs as job
@@ -78,7 +86,8 @@ begin
             and job.queue = lane.queue
             and job.priority = lane.priority
             and job.scheduled_at <= _lane_shares.as_of
-            and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
+            and (job.scheduled_at, job.id)
+              > (coalesce(start.scheduled_at, timestamptz '-infinity'), coalesce(start.job_id, 0))
             and (_lane_shares.skip_jobs is null or job.job_name <> all (_lane_shares.skip_jobs))
           order by job.scheduled_at, job.id
           limit given.depth
@@ -103,11 +112,15 @@ begin
       select
       from rows from (pg_catalog.unnest(shares), pg_catalog.unnest(depths)) as read (share, depth)
       where read.share = read.depth
-        and read.depth < _lane_shares.max_jobs
+        and read.depth between 1 and _lane_shares.max_jobs - 1
     );
     depths := array(
-      -- What is read further in one lane can only make the others' shares smaller.
-      select case when read.share = read.depth then least(_lane_shares.max_jobs, 4 * read.depth) else read.share + 1 end
+      -- What is read further in one lane can only make the others' shares smaller, and those without stay so.
+      select case read.share
+        when 0 then 0
+        when read.depth then least(_lane_shares.max_jobs, 4 * read.depth)
+        else read.share + 1
+      end
       from rows from (
         pg_catalog.unnest(shares), pg_catalog.unnest(depths)
       ) with ordinality as read (share, depth, position)

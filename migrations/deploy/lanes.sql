@@ -11,7 +11,8 @@ create table if not exists soniq.lanes (
   priority smallint not null check (priority between 0 and 1000)
 );
 
-create index if not exists lanes_by_queue on soniq.lanes (queue, priority);
+-- A claim goes from one priority to the next.
+create index if not exists lanes_by_priority on soniq.lanes (priority, queue);
 
 comment on table soniq.lanes is
   'Every pair of queue and priority ever enqueued into. A claim goes through these lanes in order; finding them in the index of ready jobs would walk its dead entries.';

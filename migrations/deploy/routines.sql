@@ -1823,31 +1823,38 @@ $$;
 comment on function soniq._open_lane(text, smallint) is
 'Makes a lane known to claims. Never waits for another transaction, at the price of a second row now and then.';
 
-create or replace function soniq._open_priorities(queues text[])
+create or replace function soniq._next_priority(queues text[], after integer)
 returns table (priority smallint, lane_ids integer[])
 language sql
 stable
 as $$
-  select lane.priority, pg_catalog.array_agg(lane.lane_id)
+  select
+    lane.priority,
+    pg_catalog.array_agg(lane.lane_id) filter (
+      where not exists (
+        select
+        from soniq.queues as setting
+        where setting.queue = lane.queue
+          and setting.paused
+      )
+    )
   from (
     select known.queue, known.priority, min(known.lane_id) as lane_id
     from soniq.lanes as known
-    where _open_priorities.queues is null
-      or known.queue = any (_open_priorities.queues)
+    where known.priority = (
+        select min(first.priority)
+        from soniq.lanes as first
+        where first.priority > _next_priority.after
+          and (_next_priority.queues is null or first.queue = any (_next_priority.queues))
+      )
+      and (_next_priority.queues is null or known.queue = any (_next_priority.queues))
     group by known.queue, known.priority
   ) as lane
-  where not exists (
-    select
-    from soniq.queues as setting
-    where setting.queue = lane.queue
-      and setting.paused
-  )
-  group by lane.priority
-  order by lane.priority;
+  group by lane.priority;
 $$;
 
-comment on function soniq._open_priorities(text[]) is
-'The lanes of the queues that are not paused, by priority, the first to run first.';
+comment on function soniq._next_priority(text[], integer) is
+'The next priority after this one that has lanes of these queues, and its lanes; NULL where the queues of all are paused. A claim asks for one after the other, since mostly the first has jobs.';
 
 create or replace function soniq._lane_shares(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
 returns table (lane_id integer, share integer)
@@ -1870,7 +1877,8 @@ begin
         ) with ordinality as given (lane_id, depth, position)
         join soniq.lanes as lane
           on lane.lane_id = given.lane_id
-        cross join lateral soniq._scan_start(lane_id => lane.lane_id) as start
+        left join lateral soniq._scan_start(lane_id => lane.lane_id) as start
+          on soniq._scan_hint(lane_id => lane.lane_id) is not null
         cross join lateral (
           select job.scheduled_at, job.id
           from soniq.jobs as job
@@ -1878,7 +1886,8 @@ begin
             and job.queue = lane.queue
             and job.priority = lane.priority
             and job.scheduled_at <= _lane_shares.as_of
-            and (job.scheduled_at, job.id) > (start.scheduled_at, start.job_id)
+            and (job.scheduled_at, job.id)
+              > (coalesce(start.scheduled_at, timestamptz '-infinity'), coalesce(start.job_id, 0))
             and (_lane_shares.skip_jobs is null or job.job_name <> all (_lane_shares.skip_jobs))
           order by job.scheduled_at, job.id
           limit given.depth
@@ -1903,11 +1912,15 @@ begin
       select
       from rows from (pg_catalog.unnest(shares), pg_catalog.unnest(depths)) as read (share, depth)
       where read.share = read.depth
-        and read.depth < _lane_shares.max_jobs
+        and read.depth between 1 and _lane_shares.max_jobs - 1
     );
     depths := array(
-      -- What is read further in one lane can only make the others' shares smaller.
-      select case when read.share = read.depth then least(_lane_shares.max_jobs, 4 * read.depth) else read.share + 1 end
+      -- What is read further in one lane can only make the others' shares smaller, and those without stay so.
+      select case read.share
+        when 0 then 0
+        when read.depth then least(_lane_shares.max_jobs, 4 * read.depth)
+        else read.share + 1
+      end
       from rows from (
         pg_catalog.unnest(shares), pg_catalog.unnest(depths)
       ) with ordinality as read (share, depth, position)
@@ -2487,6 +2500,71 @@ $$;
 comment on function soniq._pick_from_lane(integer, integer, text[], timestamptz) is
 'Locks up to share ready jobs of one lane, the oldest that nobody else has locked, and answers with where they are.';
 
+create or replace function soniq._pick_from_lanes(
+  lane_ids integer[],
+  shares integer[],
+  skip_jobs text[],
+  as_of timestamptz
+)
+returns tid[]
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  started_at constant timestamptz := pg_catalog.clock_timestamp();
+  picked tid[];
+  picked_from integer[];
+begin
+  select pg_catalog.array_agg(head.place), pg_catalog.array_agg(part.lane_id)
+  into picked, picked_from
+  from rows from (
+    pg_catalog.unnest(_pick_from_lanes.lane_ids), pg_catalog.unnest(_pick_from_lanes.shares)
+  ) as part (lane_id, share)
+  join soniq.lanes as lane
+    on lane.lane_id = part.lane_id
+  cross join lateral (
+    select job.ctid as place
+    from soniq.jobs as job
+    where job.status = 'queued'
+      and job.queue = lane.queue
+      and job.priority = lane.priority
+      and job.scheduled_at <= _pick_from_lanes.as_of
+      and (_pick_from_lanes.skip_jobs is null or job.job_name <> all (_pick_from_lanes.skip_jobs))
+    order by job.scheduled_at, job.id
+    limit part.share
+    for update skip locked
+  ) as head;
+
+  -- What took so long is not known for each, so they all get a hint. Who has one is read by itself and measured.
+  if _pick_from_lanes.skip_jobs is null
+    and soniq._walked(started_at => started_at, jobs => coalesce(pg_catalog.cardinality(picked), 0)) > 0
+  then
+    perform soniq._remember_scan(
+      lane_id => part.lane_id,
+      started_at => started_at,
+      whole => true,
+      full_share => pg_catalog.cardinality(mine.picked) = part.share,
+      picked => mine.picked
+    )
+    from rows from (
+      pg_catalog.unnest(_pick_from_lanes.lane_ids), pg_catalog.unnest(_pick_from_lanes.shares)
+    ) as part (lane_id, share)
+    cross join lateral (
+      select array(
+        select each.place
+        from rows from (pg_catalog.unnest(picked), pg_catalog.unnest(picked_from)) as each (place, lane_id)
+        where each.lane_id = part.lane_id
+      ) as picked
+    ) as mine;
+  end if;
+  return coalesce(picked, '{}');
+end;
+$$;
+
+comment on function soniq._pick_from_lanes(integer[], integer[], text[], timestamptz) is
+'_pick_from_lane() for several lanes that have no hint, each read from its beginning.';
+
 create or replace function soniq._pick(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
 returns tid[]
 language plpgsql
@@ -2499,7 +2577,8 @@ as $$
 #variable_conflict use_column
 declare
   picked tid[] := array[]::tid[];
-  part record;
+  chosen integer[];
+  shares integer[];
 begin
   if pg_catalog.cardinality(lane_ids) = 1 then
     return soniq._pick_from_lane(
@@ -2507,14 +2586,24 @@ begin
     );
   end if;
 
-  for part in
-    select *
-    from soniq._lane_shares(
-      lane_ids => _pick.lane_ids, max_jobs => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
-    )
-  loop
+  select pg_catalog.array_agg(part.lane_id), pg_catalog.array_agg(part.share)
+  into chosen, shares
+  from soniq._lane_shares(
+    lane_ids => _pick.lane_ids, max_jobs => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+  ) as part;
+  if not exists (
+    select
+    from pg_catalog.unnest(chosen) as part (lane_id)
+    where soniq._scan_hint(lane_id => part.lane_id) is not null
+  ) then
+    return soniq._pick_from_lanes(
+      lane_ids => chosen, shares => shares, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+    );
+  end if;
+
+  for part in 1 .. pg_catalog.cardinality(chosen) loop
     picked := picked || soniq._pick_from_lane(
-      lane_id => part.lane_id, share => part.share, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+      lane_id => chosen[part], share => shares[part], skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
     );
   end loop;
   return picked;
@@ -2564,7 +2653,8 @@ declare
   as_of constant timestamptz := soniq.clock();
   wanted integer := max_jobs;
   picked tid[];
-  level record;
+  level integer := -1;
+  lane_ids integer[];
 begin
   if claim.queues is not null then
     perform soniq._check_queues(queues => claim.queues);
@@ -2587,14 +2677,17 @@ begin
     perform soniq._refuse_runner(runner_id => claim.runner_id);
   end if;
 
-  for level in
-    select * from soniq._open_priorities(queues => claim.queues)
   loop
+    select next.priority, next.lane_ids
+    into level, lane_ids
+    from soniq._next_priority(queues => claim.queues, after => level) as next;
+    exit when not found;
+    continue when lane_ids is null;
     -- A locked row stays where it is, so it need not be looked up by its id, which costs more the larger the table is.
     -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
     loop
       picked := soniq._pick(
-        lane_ids => level.lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
+        lane_ids => lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
       );
       return query
       with leased as (
@@ -2613,7 +2706,7 @@ begin
       from leased
       order by leased.scheduled_at, leased.id;
       wanted := wanted - pg_catalog.cardinality(picked);
-      exit when wanted = 0 or pg_catalog.cardinality(picked) = 0 or pg_catalog.cardinality(level.lane_ids) = 1;
+      exit when wanted = 0 or pg_catalog.cardinality(picked) = 0 or pg_catalog.cardinality(lane_ids) = 1;
     end loop;
     exit when wanted = 0;
   end loop;

@@ -191,5 +191,24 @@ select is(
 select pg_temp.set_hint((:'left_jobs'::bigint[])[4], read_ago => '1 hour', reading_took => '1 second') \g /dev/null
 select is(pg_temp.claimed('{hints left,hints right}'), 'j1 j2 j3 j4', 'and the others when the hint is due');
 
+-- Two queues that are read in one go, which took long.
+
+create or replace function soniq._walked(started_at timestamptz, jobs integer)
+returns bigint
+language sql
+volatile
+as $$
+  select bigint '1000000';
+$$;
+
+select pg_temp.four_jobs('hints slow') as left_jobs, pg_temp.four_jobs('hints slower') as right_jobs \gset
+select is(pg_temp.claimed('{hints slow,hints slower}', max_jobs => 2), 'j1 j1', 'the oldest of both');
+select is(
+  array[pg_temp.last_key('hints slow'), pg_temp.last_key('hints slower')],
+  array[(:'left_jobs'::bigint[])[1], (:'right_jobs'::bigint[])[1]],
+  'and each has a hint of its own'
+);
+select is(pg_temp.claimed('{hints slow,hints slower}', max_jobs => 3), 'j2 j2 j3', 'above which it is read from then on');
+
 select * from finish();
 rollback;
