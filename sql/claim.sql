@@ -217,7 +217,7 @@ declare
   as_of constant timestamptz := soniq.clock();
   wanted integer := max_jobs;
   picked tid[];
-  level integer := -1;
+  level smallint := smallint '-1';
   lane_ids integer[];
 begin
   if claim.queues is not null then

@@ -23,7 +23,7 @@ $$;
 comment on function soniq._open_lane(text, smallint) is
 'Makes a lane known to claims. Never waits for another transaction, at the price of a second row now and then.';
 
-create or replace function soniq._next_priority(queues text[], after integer)
+create or replace function soniq._next_priority(queues text[], after smallint)
 returns table (priority smallint, lane_ids integer[])
 language sql
 stable
@@ -53,7 +53,7 @@ as $$
   group by lane.priority;
 $$;
 
-comment on function soniq._next_priority(text[], integer) is
+comment on function soniq._next_priority(text[], smallint) is
 'The next priority after this one that has lanes of these queues, and its lanes; NULL where the queues of all are paused. A claim asks for one after the other, since mostly the first has jobs.';
 
 create or replace function soniq._lane_shares(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)

@@ -17,6 +17,7 @@ from testing.server import dying_with_parent
 
 SONIQ = Path(sys.executable).with_name("soniq")
 PATIENCE = 120.0
+TYPED_AGAIN_AFTER = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +92,22 @@ def at_terminal(url: str, keys: str, *arguments: object) -> tuple[int, str]:
     process, terminal = pty.fork()
     if process == 0:
         os.execve(SONIQ, ["soniq", *map(str, arguments)], environment(url, {"TERM": "xterm"}))
-    shown = b""
+    shown, waited, is_typed = b"", 0.0, False
     try:
         while True:
-            if not select.select([terminal], [], [], PATIENCE)[0]:
-                os.kill(process, signal.SIGKILL)
-            if not (chunk := os.read(terminal, 65536)):
+            if not select.select([terminal], [], [], TYPED_AGAIN_AFTER)[0]:
+                waited += TYPED_AGAIN_AFTER
+                if waited >= PATIENCE:
+                    os.kill(process, signal.SIGKILL)
+                # Python loses a Ctrl-C that comes after the question and before it waits for the answer.
+                is_typed = False
+            elif chunk := os.read(terminal, 65536):
+                shown += chunk
+            else:
                 break
-            shown += chunk
-            if keys and b"[y/N]:" in shown:
+            if not is_typed and b"[y/N]:" in shown:
                 os.write(terminal, keys.encode())
-                keys = ""
+                is_typed = True
     except OSError:
         pass  # how a terminal tells that nobody has it open any more
     os.close(terminal)

@@ -147,5 +147,5 @@ def test_a_server_that_turns_read_only_is_as_good_as_lost(
     rows(database, "select pg_reload_conf()")
     wait_for(lambda: is_done(database, job_id), within=20)
     assert rows(database, "select attempt, errors from soniq.finished_jobs") == [(1, [])]
-    assert "goes on as runner" in runner.log
+    runner.wait_for_log("goes on as runner")
     assert runner.stop() == 0
