@@ -23,7 +23,7 @@ from .site import DATABASE, OPTIONS, Database, Site
 JOBS = 500
 CONCURRENCY = 10
 LOAD = 0.3  # of what the machine can do
-FULL_JOBS, FULL_BATCH = 20_000, 10
+FULL_JOBS, FULL_BATCH = 20_000, 100
 BATCH_EVERY = 0.002  # seconds
 POLL_INTERVAL, POLLED_JOBS = 0.5, 25
 MILLISECOND = 0.001
