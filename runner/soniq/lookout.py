@@ -1,8 +1,8 @@
 """When to look for jobs: when the doorbell rings, when one is due, and now and then untold.
 
 The waiting sign stays up for as long as each look finds all there is: then a job costs one wake-up and one claim. It
-comes down when jobs come so fast that looking again at once is cheaper, and when there is more than this runner takes,
-which is for others to know.
+comes down where jobs come in a stream, in which looking again at once is cheaper, and when there is more than this
+runner takes, which is for others to know.
 """
 
 import time
@@ -12,6 +12,10 @@ from soniq.doorbell import Doorbell, Heard
 
 # A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom.
 FIRST_LOOK_AGAIN = 0.01  # seconds
+# Commits that notify wait for each other's write to the disk, so where jobs come one upon another nobody is to notify.
+IN_A_STREAM = 0.02  # seconds from one look that brought jobs to the next
+LINGER = 0.01  # seconds after the last such look in which the sign stays down
+NAPS = 0.001, 0.002  # seconds between looks meanwhile
 
 
 class Lookout:
@@ -23,6 +27,7 @@ class Lookout:
         self._told = Heard()
         self._may_be_more = False
         self._sign_is_new = False
+        self._found_at = float("-inf")
         self._pause = FIRST_LOOK_AGAIN
         self._look_at = float("inf")
         self._sign_at = float("-inf")
@@ -66,15 +71,18 @@ class Lookout:
             self._look_at = now + self._pause
 
         self._may_be_more = may_be_more
+        in_a_stream = False
         if queues:
             self._sign_at = float("-inf")
+            in_a_stream = now - self._found_at < IN_A_STREAM
+            self._found_at = now
         elif told.queues and may_be_more:
             # Two runners that cannot take a job must not keep waking each other for it.
             self._sign_at = now + self._pause
         others = self._for_others(queues, told) if may_be_more else []
         if others:
             await self._doorbell.pass_on(others)
-        elif queues and (may_be_more or self._doorbell.has_heard):
+        elif queues and (may_be_more or in_a_stream):
             await self._doorbell.stop_waiting()
 
     def _for_others(self, queues: Sequence[str], told: Heard) -> Sequence[str]:
@@ -87,6 +95,9 @@ class Lookout:
         """Puts the sign up, if it is not; answers for how many seconds at most there is nothing to look for."""
         now = time.monotonic()
         is_up = self._doorbell.waiting
+        if not is_up and now < self._found_at + LINGER:
+            shortest, longest = NAPS
+            return min(max(now - self._found_at, shortest), longest)
         if not self._knows_due if is_up else now >= self._sign_at:
             # A job may have come before the sign was up.
             self._sign_is_new = not is_up

@@ -5,6 +5,7 @@ notified already, by a transaction that has yet to commit, so that it can only h
 """
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -204,6 +205,7 @@ def test_a_trickle_of_jobs_takes_two_claims_each_at_most(
     rows(database, f"alter database {name} set track_functions = 'pl'")
     runner = waiting_runner(database, write_jobs, start_runner)
     for number in range(1, 51):
+        time.sleep(0.05)  # that is what makes it a trickle
         rows(database, "select soniq.enqueue('quick')")
         wait_for(lambda number=number: done(database) == number)  # type: ignore[misc]
     assert runner.stop() == 0
