@@ -96,8 +96,8 @@ class Claimer:
 
     def note_reported(self, outcomes: Sequence[Outcome]) -> None:
         """Says that the database has these outcomes: some may be ready to run again, now or soon."""
+        self._lookout.reported()
         if self._burst or not all(isinstance(outcome, Done) for outcome in outcomes):
-            self._lookout.reported()
             self._may_be_again = True
         self._news.set()
 
