@@ -11,6 +11,10 @@ HANDLERS = """
     @app.job
     async def quick():
         pass
+
+    @app.job
+    async def lead():
+        return await app.enqueue(quick, delay=0.5)
 """
 # Part 2048 of sql/wakeup.sql's locks: one for each runner and queue.
 SIGNS = "select pid from pg_locks where locktype = 'advisory' and classid = 1397686272 + 2048"
@@ -47,6 +51,18 @@ def test_a_job_for_later_is_run_when_it_is_due(
     start_runner(database, poll_interval=600)
     wait_for(lambda: is_done(database, job_id))
     assert rows(database, "select from soniq.finished_jobs where claimed_at < scheduled_at") == []
+
+
+def test_what_a_handler_enqueues_for_later_is_run_when_it_is_due(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    idle_runner(database, write_jobs, start_runner)
+    [(lead,)] = rows(database, "select soniq.enqueue('lead')")
+    wait_for(lambda: is_done(database, lead))
+    [(follower,)] = rows(
+        database, "select result::bigint from soniq.finished_jobs where id = %s", lead
+    )
+    wait_for(lambda: is_done(database, follower))
 
 
 def test_only_the_queues_that_it_serves(
