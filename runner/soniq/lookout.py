@@ -39,7 +39,7 @@ class Lookout:
         self._look_at = float("-inf")
 
     def reported(self) -> None:
-        """Outcomes were reported: a retry, or what a handler enqueued, may be due before the job that was to be next."""
+        """Outcomes were reported: a retry, or what a handler enqueued, may be due before what was to be next."""
         self._knows_due = False
 
     @property
