@@ -2683,12 +2683,12 @@ begin
     from soniq._next_priority(queues => claim.queues, after => level) as next;
     exit when not found;
     continue when lane_ids is null;
-    -- A locked row stays where it is, so it need not be looked up by its id, which costs more the larger the table is.
     -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
     loop
       picked := soniq._pick(
         lane_ids => lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
       );
+      -- A locked row stays where it is; to look it up by its id would cost more the larger the table is.
       return query
       with leased as (
         update soniq.jobs as job

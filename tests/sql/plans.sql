@@ -9,6 +9,9 @@ begin;
 \ir support.sql
 select no_plan();
 
+-- Other files, rolled back, leave pages full of what is gone.
+truncate soniq.jobs, soniq.finished_jobs, soniq.dead_letter_jobs, soniq.lanes;
+
 -- The queues are new in each run: index entries that an earlier run left behind would be walked over.
 create function pg_temp.queue(name text)
 returns text
@@ -230,15 +233,14 @@ from (values
   ('claim 1', 60::bigint, null),
   ('claim 100', 2000, '20 a job'),
   ('claim 100 of ten queues', 2200, '22 a job'),
-  ('claim where all is for later', 45, null),
+  ('claim where all is for later', 30, null),
   ('heartbeat for 100', 800, '8 a job'),
   ('complete 100', 1500, '15 a job'),
   ('complete 1', 20, null),
   ('fail 100', 5500, '55 a job'),
   ('fail 100 with keys', 7000, '70 a job'),
-  -- Tables of a few pages are read as a whole or by an index, whichever the planner finds cheaper.
-  ('enqueue', 60, null),
-  ('enqueue with a key', 60, null),
+  ('enqueue', 25, null),
+  ('enqueue with a key', 25, null),
   ('enqueue with a key that is held', 18, null),
   ('enqueue 100', 1100, '11 a job'),
   ('tick with nothing due', 50, 'with 1,000 schedules and 200 runners'),
