@@ -1,6 +1,7 @@
 """Claiming: asking the database for jobs whenever there is room, and waiting well when there are none.
 
 It has a connection of its own, so that claims and reports are under way at the same time, and handlers run meanwhile.
+The doorbell listens on it between claims.
 """
 
 import asyncio
@@ -73,6 +74,7 @@ class Claimer:
         self._resume_as = resume
         self._execution = execution
         self._reporter = reporter
+        self._doorbell = doorbell
         self._lookout = Lookout(doorbell, poll_interval)
         self._must_resume = False
         self._skip_again_at = 0.0
@@ -127,6 +129,7 @@ class Claimer:
         async def claim(connection: asyncpg.Connection) -> None:
             if self._must_resume:
                 await self._resume(connection)
+            self._doorbell.lend(connection)
             while not self._is_over:
                 try:
                     await self._claim_until_over(connection, tasks)
@@ -135,9 +138,10 @@ class Claimer:
                         raise
                     self.runner_id = None
             if self.runner_id is not None:
-                await connection.execute(
-                    f"select soniq.deregister_runner(runner_id => {self.runner_id})"
-                )
+                async with self._doorbell.speaking:
+                    await connection.execute(
+                        f"select soniq.deregister_runner(runner_id => {self.runner_id})"
+                    )
 
         await persist(connection, self._url, ROLE, claim, self._note_break)
 
@@ -148,7 +152,8 @@ class Claimer:
         """Keeps the leases known here; what a claim granted whose answer was lost goes back."""
         if self.runner_id is not None:
             leases = self._execution.leases + self._reporter.leases
-            self.runner_id = await self._resume_as(connection, self.runner_id, leases)
+            async with self._doorbell.speaking:
+                self.runner_id = await self._resume_as(connection, self.runner_id, leases)
         self._must_resume = False
 
     async def _claim_until_over(
@@ -162,7 +167,8 @@ class Claimer:
             if room and (self._burst or self._lookout.should_look):
                 self._may_be_again = False
                 self._lookout.looking()
-                jobs = await self._claim(connection, room)
+                async with self._doorbell.speaking:
+                    jobs = await self._claim(connection, room)
                 is_late = self._stopping
                 self._count(jobs)
                 self._execution.start(tasks, jobs)

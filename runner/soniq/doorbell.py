@@ -1,7 +1,8 @@
-"""Waiting for jobs: the LISTEN connection, with the runner's bell and its waiting sign (sql/wakeup.sql).
+"""Waiting for jobs: LISTEN, with the runner's bell and its waiting sign (sql/wakeup.sql).
 
-Without this connection a runner only polls. So nothing here fails for the caller: a broken connection is made anew
-in the background, and the sign goes up again with the next wait.
+It is done on the connection on which the runner claims, or on one of its own where there is an address for it.
+Without it a runner only polls. So nothing here fails for the caller: it goes on with the next connection, and the sign
+goes up again with the next wait.
 
 Behind a pooler that gives a session away after each transaction, LISTEN succeeds and nothing is ever heard, and the
 sign would hang on somebody else's session. So no sign goes up before a notification has been heard.
@@ -11,7 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +40,13 @@ class Heard:
 class Doorbell:
     """`ring` is called when a job for one of these queues (None: all) is announced to this runner.
 
-    url: where to listen. told_from: the address from which producers notify, as far as the runner knows.
+    url: where to listen, on a connection of its own; None is on those that it is lent.
+    told_from: the address from which producers notify, as far as the runner knows.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | None,
         queues: Sequence[str] | None,
         ring: Callable[[], None],
         *,
@@ -55,35 +57,55 @@ class Doorbell:
         self._ring = ring
         self._told_from = told_from
         self._connection: asyncpg.Connection | None = None
-        self._speaking = asyncio.Lock()
+        self._lent: asyncpg.Connection | None = None
+        self._is_lent = asyncio.Event()
+        self.speaking = asyncio.Lock()
         self._is_deaf = False
         self._heard: list[str] = []
         self._may_be_more = False
         self.waiting = False
 
+    def lend(self, connection: asyncpg.Connection) -> None:
+        """Lends the connection that claims, until it breaks; whoever calls on it holds `speaking` meanwhile."""
+        self._lent = connection
+        self._is_lent.set()
+
     async def listen(self) -> None:
-        """Keeps a listening connection until cancelled."""
+        """Listens until cancelled."""
         again = False
         while True:
-            connection = await connect_patiently(self._url, "listen", again=again)
+            connection = await self._next_connection(again=again)
             again = True
             pause = 0.0
             try:
-                await self._listen_on(connection)
-                pause = LISTEN_AGAIN_AFTER
+                if await self._can_hear(connection):
+                    await self._listen_on(connection)
+                else:
+                    pause = LISTEN_AGAIN_AFTER
             except CONNECTION_LOST as error:
                 log.warning(
                     "the listening connection was lost; polling until it is back: %s",
                     describe(error),
                 )
+                connection.terminate()
             except asyncpg.PostgresError as error:
                 log.error("the database does not let us listen: %s; polling", describe(error))
                 pause = CALL_WITHIN
             finally:
                 self._connection = None
                 self.waiting = False
-                await close(connection)
+                if self._url is not None:
+                    await close(connection)
+            self._ring()  # to look without being told, and to notice that the connection is gone
             await asyncio.sleep(pause)
+
+    async def _next_connection(self, *, again: bool) -> asyncpg.Connection:
+        if self._url is not None:
+            return await connect_patiently(self._url, "listen", again=again)
+        while self._lent is None or self._lent.is_closed():
+            self._is_lent.clear()
+            await self._is_lent.wait()
+        return self._lent
 
     async def start_waiting(self) -> float | None:
         """Puts up the sign; answers how many seconds until the next job known is due."""
@@ -118,58 +140,78 @@ class Doorbell:
         self._heard, self._may_be_more = [], False
         return heard
 
-    async def _listen_on(self, connection: asyncpg.Connection) -> None:
-        """Listens until the connection is lost, which is raised; returns if nothing can be heard on it."""
-        lost = asyncio.Event()
-        connection.add_termination_listener(lambda _: lost.set())
-        echo = _Echo(connection)
-        await echo.listen()
-        async with self._teller(connection) as teller:
-            if not await echo.is_heard_from(teller):
-                await echo.unlisten()
-                self._say_that_it_is_deaf()
-                return
-        if self._is_deaf:
-            self._is_deaf = False
-            log.info("notifications arrive now")
-
-        bell = await connection.fetchval("select soniq.take_bell()")
-        await connection.add_listener(f"soniq_bell_{bell}", self._hear)
-        self._connection = connection
-        self.waiting = False
-        self._ring()
-        while not await _happens(lost, within=PING_EVERY):
-            async with self._speaking:
-                if not await echo.is_heard_from(connection):
-                    raise ConnectionError("nothing is heard on it any more")
-        raise ConnectionError("it was closed")
-
-    @asynccontextmanager
-    async def _teller(self, listener: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
-        """The connection to notify from, for a test whose answer can be believed.
+    async def _can_hear(self, connection: asyncpg.Connection) -> bool:
+        """Whether a notification arrives, and by more than chance.
 
         What a session tells itself comes along with the answer to its own call, also where a pooler passes on nothing
-        else, and proves nothing about another address.
+        else, and so may what another session tells it when it claims.
         """
-        if self._told_from == self._url and await is_direct(listener):
-            yield listener
-            return
-        teller = await connect_patiently(self._told_from, "listening test")
+        async with self.speaking:
+            direct = await is_direct(connection)
+        async with AsyncExitStack() as opened:
+            listener = teller = connection
+            if not direct:
+                listener = await opened.enter_async_context(_connected(self._listened_at))
+            if not direct or self._listened_at != self._told_from:
+                teller = await opened.enter_async_context(_connected(self._told_from))
+            async with self._listening(listener, echo := _Echo()):
+                can_hear = await echo.arrives(teller, self.speaking)
+        if not can_hear:
+            self._say_that_it_is_deaf()
+        elif self._is_deaf:
+            self._is_deaf = False
+            log.info("notifications arrive now")
+        return can_hear
+
+    async def _listen_on(self, connection: asyncpg.Connection) -> None:
+        """Listens until the connection is gone; returns where that is the lender's to say, raises it otherwise."""
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        async with self.speaking:
+            bell = await connection.fetchval("select soniq.take_bell()")
+        async with (
+            self._listening(connection, echo := _Echo()),
+            self._listening(connection, _Ear(f"soniq_bell_{bell}", self._hear)),
+        ):
+            self._connection = connection
+            self.waiting = False
+            self._ring()
+            while not await _happens(lost, within=PING_EVERY):
+                try:
+                    is_heard = await echo.arrives(connection, self.speaking)
+                except asyncpg.PostgresError as error:
+                    raise ConnectionError(f"it cannot be tested: {describe(error)}") from error
+                if not is_heard:
+                    raise ConnectionError("nothing is heard on it any more")
+        if self._url is not None:
+            raise ConnectionError("it was closed")
+
+    @asynccontextmanager
+    async def _listening(self, connection: asyncpg.Connection, ear: "_Ear") -> AsyncIterator[None]:
+        """The connection is not listened on any more afterwards, since it may go on being used."""
+        async with self.speaking:
+            await connection.add_listener(ear.channel, ear.hear)
         try:
-            yield teller
+            yield
         finally:
-            await close(teller)
+            if not connection.is_closed():
+                async with self.speaking:
+                    await connection.remove_listener(ear.channel, ear.hear)
+
+    @property
+    def _listened_at(self) -> str:
+        return self._url or self._told_from
 
     def _say_that_it_is_deaf(self) -> None:
         if self._is_deaf:
-            log.debug("notifications still do not arrive at %s", masked(self._url))
+            log.debug("notifications still do not arrive at %s", masked(self._listened_at))
         else:
             self._is_deaf = True
             log.warning(
                 "notifications do not arrive at %s: polling every SONIQ_POLL_INTERVAL instead;"
                 " set SONIQ_LISTEN_URL to an address that leads directly to the same database,"
                 " past any pooler such as PgBouncer in transaction mode",
-                masked(self._url),
+                masked(self._listened_at),
             )
 
     async def _call(self, sql: str, *arguments: Any) -> Any:
@@ -177,10 +219,10 @@ class Doorbell:
         if connection is None:
             return None
         try:
-            async with asyncio.timeout(CALL_WITHIN), self._speaking:
+            async with asyncio.timeout(CALL_WITHIN), self.speaking:
                 return await connection.fetchval(sql, *arguments)
         except CONNECTION_LOST:
-            connection.terminate()  # which listen() notices
+            connection.terminate()  # which those who use it notice
             return None
 
     def _hear(self, connection: object, pid: int, channel: str, message: object) -> None:
@@ -190,36 +232,46 @@ class Doorbell:
         self._ring()
 
 
-class _Echo:
-    """A channel of a connection's own, to find out whether it hears."""
+class _Ear:
+    """A channel and what is called with what is heard on it."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
-        self._channel = f"soniq_echo_{secrets.token_hex(8)}"
+    def __init__(self, channel: str, hear: Callable[[object, int, str, object], None]) -> None:
+        self.channel = channel
+        self.hear = hear
+
+
+class _Echo(_Ear):
+    """A channel that nobody else knows, to find out whether what is told is heard."""
+
+    def __init__(self) -> None:
+        super().__init__(f"soniq_echo_{secrets.token_hex(8)}", self._note)
         self._awaited = ""
         self._heard = asyncio.Event()
 
-    async def listen(self) -> None:
-        """Prepares for is_heard_from()."""
-        await self._connection.add_listener(self._channel, self._hear)
-
-    async def unlisten(self) -> None:
-        """Gives the channel up."""
-        await self._connection.remove_listener(self._channel, self._hear)
-
-    async def is_heard_from(self, teller: asyncpg.Connection) -> bool:
-        """Whether a notification from this connection arrives. Raises what its call raises."""
+    async def arrives(self, teller: asyncpg.Connection, speaking: asyncio.Lock) -> bool:
+        """Whether a notification from this connection is heard. Raises what its call raises."""
         self._awaited = secrets.token_hex(8)
         self._heard.clear()
-        await teller.execute(
-            f"select pg_catalog.pg_notify('{self._channel}', '{self._awaited}')",
-            timeout=CALL_WITHIN,
-        )
+        async with speaking:
+            await teller.execute(
+                f"select pg_catalog.pg_notify('{self.channel}', '{self._awaited}')",
+                timeout=CALL_WITHIN,
+            )
         return await _happens(self._heard, within=HEARD_WITHIN)
 
-    def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:
+    def _note(self, connection: object, pid: int, channel: str, payload: object) -> None:
         if payload == self._awaited:
             self._heard.set()
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection for a test of what is heard."""
+    connection = await connect_patiently(url, "listening test")
+    try:
+        yield connection
+    finally:
+        await close(connection)
 
 
 async def _happens(event: asyncio.Event, *, within: float) -> bool:

@@ -71,7 +71,7 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
         meter=Meter(sinks) if sinks else None,
     )
     doorbell = Doorbell(
-        settings.listen_url or settings.database_url,
+        settings.listen_url,
         settings.queues,
         lambda: claimer.ring(),
         told_from=settings.database_url,

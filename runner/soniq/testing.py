@@ -86,7 +86,7 @@ async def run_until_empty(
         execution=execution,
         reporter=reporter,
         doorbell=Doorbell(  # which nobody hears
-            url, settings.queues, lambda: claimer.ring(), told_from=url
+            None, settings.queues, lambda: claimer.ring(), told_from=url
         ),
     )
     connection = await connect_at_start(url, "test", lasting=True)

@@ -102,17 +102,20 @@ def test_rights(database: str) -> None:
 
 def test_connections(database: str) -> None:
     said = one(findings(database, 1, pool_max_size=500), "problem", "connections")
-    assert "1 runner of 4 + SONIQ_POOL_MAX_SIZE 500 may take 504 of " in said
+    assert "1 runner of 3 + SONIQ_POOL_MAX_SIZE 500 may take 503 of " in said
     assert "lower SONIQ_POOL_MAX_SIZE" in said
     name = database.partition("@/")[2].partition("?")[0]
     rows(database, "select soniq.register_runner('a'), soniq.register_runner('b')")
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(f"alter database {name} connection limit 30".encode())
     said = one(findings(database, 1, pool_max_size=20), "problem", "connections")
-    assert "2 runners of 4 + SONIQ_POOL_MAX_SIZE 20 may take 48 of 30 connections" in said
+    assert "2 runners of 3 + SONIQ_POOL_MAX_SIZE 20 may take 46 of 30 connections" in said
     assert one(findings(database, pool_max_size=6), "ok", "connections")
     said = one(findings(database, 1, pool_max_size=12, metrics_port=1), "problem", "connections")
-    assert "4 + 1 for SONIQ_METRICS_PORT + SONIQ_POOL_MAX_SIZE 12 may take 34 of 30" in said
+    assert "3 + 1 for SONIQ_METRICS_PORT + SONIQ_POOL_MAX_SIZE 12 may take 32 of 30" in said
+    found = findings(database, 1, pool_max_size=12, listen_url=database)
+    said = one(found, "problem", "connections")
+    assert "3 + 1 for SONIQ_LISTEN_URL + SONIQ_POOL_MAX_SIZE 12 may take 32 of 30" in said
     assert "each further one may take as many for its own pool" in said
     assert "several apps" not in one(findings(database, pool_max_size=0), "ok", "connections")
 
@@ -124,7 +127,7 @@ def test_connections_that_others_have(database: str) -> None:
             connection = stack.enter_context(psycopg.connect(database, autocommit=True))
         connection.execute(f"alter database {name} connection limit 30".encode())
         said = one(findings(database), "warning", "connections")
-    assert "1 runner of 4 + SONIQ_POOL_MAX_SIZE 20 may take 24 of 30 connections; others" in said
+    assert "1 runner of 3 + SONIQ_POOL_MAX_SIZE 20 may take 23 of 30 connections; others" in said
     assert "-> lower SONIQ_POOL_MAX_SIZE" in said
 
 

@@ -301,7 +301,7 @@ def test_a_child_does_not_keep_the_runners_conversation_open(
                 rows(
                     database,
                     "select from pg_stat_activity where application_name in"
-                    " ('soniq-runner claim', 'soniq-runner report', 'soniq-runner listen')",
+                    " ('soniq-runner claim', 'soniq-runner report')",
                 )
                 == []
             ),

@@ -1,5 +1,6 @@
 """How an idle runner learns of a job: by NOTIFY at once, by looking again if need be."""
 
+import pytest
 from conftest import StartRunner, WriteJobs, rows
 from runner_process import RunnerProcess
 from waiting import wait_for
@@ -75,16 +76,31 @@ def test_only_the_queues_that_it_serves(
     assert not is_done(database, other)
 
 
+@pytest.mark.parametrize(
+    ("role", "elsewhere", "told"),
+    [
+        ("claim", False, "connected again, to claim"),
+        ("listen", True, "the listening connection was lost; polling until it is back"),
+    ],
+)
 def test_the_listening_connection_is_made_anew(
-    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+    database: str,
+    write_jobs: WriteJobs,
+    start_runner: StartRunner,
+    role: str,
+    elsewhere: bool,
+    told: str,
 ) -> None:
-    runner = idle_runner(database, write_jobs, start_runner)
-    rows(
-        database,
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where application_name = 'soniq-runner listen'",
+    runner = idle_runner(
+        database, write_jobs, start_runner, **({"listen_url": database} if elsewhere else {})
     )
-    runner.wait_for_log("the listening connection was lost; polling until it is back")
+    ended = rows(
+        database,
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s",
+        f"soniq-runner {role}",
+    )
+    assert ended == [(True,)]
+    runner.wait_for_log(told)
     wait_for(lambda: rows(database, SIGNS), what="the sign to be up again")
     [(job_id,)] = rows(database, "select soniq.enqueue('quick')")
     wait_for(lambda: is_done(database, job_id))

@@ -118,11 +118,13 @@ async def room(patient: Patient) -> AsyncIterator[Finding]:
     limits = [found["most"], found["of_role"], found["of_database"]]
     most = min(limit for limit in limits if limit >= 0)
     serves_metrics = patient.metrics_port is not None
-    each = CONNECTIONS_OF_A_RUNNER + serves_metrics + patient.pool_max_size
+    listens_elsewhere = patient.listen_url is not None
+    each = CONNECTIONS_OF_A_RUNNER + listens_elsewhere + serves_metrics + patient.pool_max_size
     runners = max(found["runners"], 1)
     wanted = runners * each
     says = (
         f"{runners} runner{'s' if runners > 1 else ''} of {CONNECTIONS_OF_A_RUNNER}"
+        f"{' + 1 for SONIQ_LISTEN_URL' if listens_elsewhere else ''}"
         f"{' + 1 for SONIQ_METRICS_PORT' if serves_metrics else ''} + SONIQ_POOL_MAX_SIZE"
         f" {patient.pool_max_size} may take {wanted} of {most} connections; others have {found['others']}"
     )

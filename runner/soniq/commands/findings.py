@@ -34,5 +34,6 @@ class Patient:
 Check = Callable[[Patient], AsyncIterator[Finding]]
 MINUTES = timedelta(minutes=5)
 HOUR = timedelta(hours=1)
-# A runner's own: to claim, to report, to listen, to beat and tick. Its pools come on top, and one to serve metrics.
-CONNECTIONS_OF_A_RUNNER = 4
+# A runner's own: to claim and listen, to report, to beat and tick. Its pools come on top, one where it listens at
+# another address, and one to serve metrics.
+CONNECTIONS_OF_A_RUNNER = 3
