@@ -5,68 +5,11 @@
 -- sort the whole backlog for each batch; so the jobs come from a subquery with a limit, in index order, and what would
 -- leave the index is switched off, by _pick() for all that it calls: each function that sets something costs a claim more.
 
-create or replace function soniq._pick_from_lane(lane_id integer, share integer, skip_jobs text[], as_of timestamptz)
-returns tid[]
-language plpgsql
-volatile
-as $$
-#variable_conflict use_column
-declare
-  started_at constant timestamptz := pg_catalog.clock_timestamp();
-  hint constant bigint[] := soniq._scan_hint(lane_id => _pick_from_lane.lane_id);
-  lane_queue text;
-  lane_priority smallint;
-  start_at timestamptz := timestamptz '-infinity';
-  start_id bigint := bigint '0';
-  picked tid[];
-begin
-  select lane.queue, lane.priority
-  into lane_queue, lane_priority
-  from soniq.lanes as lane
-  where lane.lane_id = _pick_from_lane.lane_id;
-
-  if hint is not null then
-    select start.scheduled_at, start.job_id
-    into start_at, start_id
-    from soniq._scan_start(lane_id => _pick_from_lane.lane_id) as start;
-  end if;
-
-  picked := array(
-    select job.ctid
-    from soniq.jobs as job
-    where job.status = 'queued'
-      and job.queue = lane_queue
-      and job.priority = lane_priority
-      and job.scheduled_at <= _pick_from_lane.as_of
-      and (job.scheduled_at, job.id) > (start_at, start_id)
-      and (_pick_from_lane.skip_jobs is null or job.job_name <> all (_pick_from_lane.skip_jobs))
-    order by job.scheduled_at, job.id
-    limit _pick_from_lane.share
-    for update skip locked
-  );
-
-  -- What was skipped on purpose lies below the last key and must be found again.
-  if _pick_from_lane.skip_jobs is null
-    and (hint is not null or soniq._walked(started_at => started_at, jobs => pg_catalog.cardinality(picked)) > 0)
-  then
-    perform soniq._remember_scan(
-      lane_id => _pick_from_lane.lane_id,
-      started_at => started_at,
-      whole => start_id = 0,
-      full_share => pg_catalog.cardinality(picked) = _pick_from_lane.share,
-      picked => picked
-    );
-  end if;
-  return picked;
-end;
-$$;
-
-comment on function soniq._pick_from_lane(integer, integer, text[], timestamptz) is
-'Locks up to share ready jobs of one lane, the oldest that nobody else has locked, and answers with where they are.';
-
-create or replace function soniq._pick_from_lanes(
-  lane_ids integer[],
-  shares integer[],
+create or replace function soniq._pick_from_lane(
+  lane_id integer,
+  queue text,
+  priority smallint,
+  max_jobs integer,
   skip_jobs text[],
   as_of timestamptz
 )
@@ -77,59 +20,164 @@ as $$
 #variable_conflict use_column
 declare
   started_at constant timestamptz := pg_catalog.clock_timestamp();
+  hint constant bigint[] := soniq._scan_hint(lane_id => _pick_from_lane.lane_id);
+  start_at timestamptz := timestamptz '-infinity';
+  start_id bigint := bigint '0';
   picked tid[];
-  picked_from integer[];
+  walked bigint;
 begin
-  select pg_catalog.array_agg(head.place), pg_catalog.array_agg(part.lane_id)
-  into picked, picked_from
-  from rows from (
-    pg_catalog.unnest(_pick_from_lanes.lane_ids), pg_catalog.unnest(_pick_from_lanes.shares)
-  ) as part (lane_id, share)
-  join soniq.lanes as lane
-    on lane.lane_id = part.lane_id
-  cross join lateral (
-    select job.ctid as place
+  if hint is not null then
+    select start.scheduled_at, start.job_id
+    into start_at, start_id
+    from soniq._scan_start(lane_id => _pick_from_lane.lane_id) as start;
+  end if;
+
+  picked := array(
+    select job.ctid
     from soniq.jobs as job
     where job.status = 'queued'
-      and job.queue = lane.queue
-      and job.priority = lane.priority
-      and job.scheduled_at <= _pick_from_lanes.as_of
-      and (_pick_from_lanes.skip_jobs is null or job.job_name <> all (_pick_from_lanes.skip_jobs))
+      and job.queue = _pick_from_lane.queue
+      and job.priority = _pick_from_lane.priority
+      and job.scheduled_at <= _pick_from_lane.as_of
+      and (job.scheduled_at, job.id) > (start_at, start_id)
+      and (_pick_from_lane.skip_jobs is null or job.job_name <> all (_pick_from_lane.skip_jobs))
     order by job.scheduled_at, job.id
-    limit part.share
+    limit _pick_from_lane.max_jobs
     for update skip locked
-  ) as head;
+  );
 
-  -- What took so long is not known for each, so they all get a hint. Who has one is read by itself and measured.
-  if _pick_from_lanes.skip_jobs is null
-    and soniq._walked(started_at => started_at, jobs => coalesce(pg_catalog.cardinality(picked), 0)) > 0
-  then
+  walked := soniq._walked(started_at => started_at, jobs => pg_catalog.cardinality(picked));
+  -- What was skipped on purpose lies below the last key and must be found again.
+  if _pick_from_lane.skip_jobs is null and (hint is not null or walked > 0) then
     perform soniq._remember_scan(
-      lane_id => part.lane_id,
-      started_at => started_at,
-      whole => true,
-      full_share => pg_catalog.cardinality(mine.picked) = part.share,
-      picked => mine.picked
-    )
-    from rows from (
-      pg_catalog.unnest(_pick_from_lanes.lane_ids), pg_catalog.unnest(_pick_from_lanes.shares)
-    ) as part (lane_id, share)
-    cross join lateral (
-      select array(
-        select each.place
-        from rows from (pg_catalog.unnest(picked), pg_catalog.unnest(picked_from)) as each (place, lane_id)
-        where each.lane_id = part.lane_id
-      ) as picked
-    ) as mine;
+      lane_id => _pick_from_lane.lane_id,
+      walked => walked,
+      whole => start_id = 0,
+      full_share => pg_catalog.cardinality(picked) = _pick_from_lane.max_jobs,
+      picked => picked
+    );
   end if;
-  return coalesce(picked, '{}');
+  return picked;
 end;
 $$;
 
-comment on function soniq._pick_from_lanes(integer[], integer[], text[], timestamptz) is
-'_pick_from_lane() for several lanes that have no hint, each read from its beginning.';
+comment on function soniq._pick_from_lane(integer, text, smallint, integer, text[], timestamptz) is
+'Locks up to max_jobs ready jobs of one lane, the oldest that nobody else has locked, and answers with where they are.';
 
-create or replace function soniq._pick(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
+create or replace function soniq._pick_from_lanes(
+  lane_ids integer[],
+  lane_queues text[],
+  priority smallint,
+  max_jobs integer,
+  skip_jobs text[],
+  as_of timestamptz
+)
+returns tid[]
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  started_at constant timestamptz := pg_catalog.clock_timestamp();
+  lanes constant integer := pg_catalog.cardinality(lane_ids);
+  has_hints constant boolean := exists (
+    select
+    from pg_catalog.unnest(_pick_from_lanes.lane_ids) as each (lane_id)
+    where soniq._scan_hint(lane_id => each.lane_id) is not null
+  );
+  starts_at timestamptz[] := pg_catalog.array_fill(timestamptz '-infinity', array[lanes]);
+  start_ids bigint[] := pg_catalog.array_fill(bigint '0', array[lanes]);
+  places tid[];
+  found_in integer[];
+  picked tid[];
+  walked bigint;
+begin
+  if has_hints then
+    select
+      pg_catalog.array_agg(start.scheduled_at order by each.lane),
+      pg_catalog.array_agg(start.job_id order by each.lane)
+    into starts_at, start_ids
+    from pg_catalog.unnest(_pick_from_lanes.lane_ids) with ordinality as each (lane_id, lane)
+    cross join lateral soniq._scan_start(lane_id => each.lane_id) as start;
+  end if;
+
+  select pg_catalog.array_agg(job.place), pg_catalog.array_agg(job.lane)
+  into places, found_in
+  from soniq._oldest(
+    lane_queues => _pick_from_lanes.lane_queues,
+    priority => _pick_from_lanes.priority,
+    starts_at => starts_at,
+    start_ids => start_ids,
+    max_jobs => _pick_from_lanes.max_jobs,
+    skip_jobs => _pick_from_lanes.skip_jobs,
+    as_of => _pick_from_lanes.as_of
+  ) as job;
+  -- Asked for the status, the planner might read all that is queued; only what is being processed has a claimed_at.
+  picked := array(
+    select job.ctid
+    from soniq.jobs as job
+    where job.ctid = any (places)
+      and job.claimed_at is null
+    for update skip locked
+  );
+
+  -- What took so long is not known for each lane, so it counts for all of them.
+  walked := soniq._walked(started_at => started_at, jobs => lanes + coalesce(pg_catalog.cardinality(places), 0));
+  if _pick_from_lanes.skip_jobs is null and (has_hints or walked > 0) then
+    perform soniq._remember_scan(
+      lane_id => each.lane_id,
+      walked => walked,
+      whole => start_ids[each.lane] = 0,
+      full_share => pg_catalog.cardinality(mine.picked) > 0
+        and pg_catalog.cardinality(places) = _pick_from_lanes.max_jobs,
+      picked => mine.picked
+    )
+    from pg_catalog.unnest(_pick_from_lanes.lane_ids) with ordinality as each (lane_id, lane)
+    cross join lateral (
+      select array(
+        select job.place
+        from rows from (pg_catalog.unnest(places), pg_catalog.unnest(found_in)) as job (place, lane)
+        where job.lane = each.lane
+          and job.place = any (picked)
+      ) as picked
+    ) as mine;
+  end if;
+
+  if picked = '{}' and places is not null then
+    -- Another claim is taking the very same jobs; each lane has others behind them.
+    select coalesce(pg_catalog.array_agg(job.place), '{}')
+    into picked
+    from (
+      select found.lane, pg_catalog.count(*)::integer as share
+      from pg_catalog.unnest(found_in) as found (lane)
+      group by found.lane
+    ) as part
+    cross join lateral pg_catalog.unnest(
+      soniq._pick_from_lane(
+        lane_id => lane_ids[part.lane],
+        queue => lane_queues[part.lane],
+        priority => _pick_from_lanes.priority,
+        max_jobs => part.share,
+        skip_jobs => _pick_from_lanes.skip_jobs,
+        as_of => _pick_from_lanes.as_of
+      )
+    ) as job (place);
+  end if;
+  return picked;
+end;
+$$;
+
+comment on function soniq._pick_from_lanes(integer[], text[], smallint, integer, text[], timestamptz) is
+'_pick_from_lane() for several lanes: together the oldest. Fewer than there are where another claim takes some of them in the same moment.';
+
+create or replace function soniq._pick(
+  lane_ids integer[],
+  lane_queues text[],
+  priority smallint,
+  max_jobs integer,
+  skip_jobs text[],
+  as_of timestamptz
+)
 returns tid[]
 language plpgsql
 volatile
@@ -138,43 +186,29 @@ set enable_bitmapscan = off
 set enable_sort = off
 set jit = off
 as $$
-#variable_conflict use_column
-declare
-  picked tid[] := array[]::tid[];
-  chosen integer[];
-  shares integer[];
 begin
   if pg_catalog.cardinality(lane_ids) = 1 then
     return soniq._pick_from_lane(
-      lane_id => lane_ids[1], share => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+      lane_id => lane_ids[1],
+      queue => lane_queues[1],
+      priority => _pick.priority,
+      max_jobs => _pick.max_jobs,
+      skip_jobs => _pick.skip_jobs,
+      as_of => _pick.as_of
     );
   end if;
-
-  select pg_catalog.array_agg(part.lane_id), pg_catalog.array_agg(part.share)
-  into chosen, shares
-  from soniq._lane_shares(
-    lane_ids => _pick.lane_ids, max_jobs => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
-  ) as part;
-  if not exists (
-    select
-    from pg_catalog.unnest(chosen) as part (lane_id)
-    where soniq._scan_hint(lane_id => part.lane_id) is not null
-  ) then
-    return soniq._pick_from_lanes(
-      lane_ids => chosen, shares => shares, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
-    );
-  end if;
-
-  for part in 1 .. pg_catalog.cardinality(chosen) loop
-    picked := picked || soniq._pick_from_lane(
-      lane_id => chosen[part], share => shares[part], skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
-    );
-  end loop;
-  return picked;
+  return soniq._pick_from_lanes(
+    lane_ids => _pick.lane_ids,
+    lane_queues => _pick.lane_queues,
+    priority => _pick.priority,
+    max_jobs => _pick.max_jobs,
+    skip_jobs => _pick.skip_jobs,
+    as_of => _pick.as_of
+  );
 end;
 $$;
 
-comment on function soniq._pick(integer[], integer, text[], timestamptz) is
+comment on function soniq._pick(integer[], text[], smallint, integer, text[], timestamptz) is
 'Locks up to max_jobs ready jobs of lanes of one priority and answers with where they are.';
 
 create or replace view soniq.claimed_job as
@@ -219,6 +253,7 @@ declare
   picked tid[];
   level smallint := smallint '-1';
   lane_ids integer[];
+  lane_queues text[];
 begin
   if claim.queues is not null then
     perform soniq._check_queues(queues => claim.queues);
@@ -242,15 +277,20 @@ begin
   end if;
 
   loop
-    select next.priority, next.lane_ids
-    into level, lane_ids
+    select next.priority, next.lane_ids, next.lane_queues
+    into level, lane_ids, lane_queues
     from soniq._next_priority(queues => claim.queues, after => level) as next;
     exit when not found;
     continue when lane_ids is null;
     -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
     loop
       picked := soniq._pick(
-        lane_ids => lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
+        lane_ids => lane_ids,
+        lane_queues => lane_queues,
+        priority => level,
+        max_jobs => wanted,
+        skip_jobs => claim.skip_jobs,
+        as_of => as_of
       );
       -- A locked row stays where it is; to look it up by its id would cost more the larger the table is.
       return query
@@ -273,6 +313,7 @@ begin
       exit when wanted = 0 or pg_catalog.cardinality(picked) = 0 or pg_catalog.cardinality(lane_ids) = 1;
     end loop;
     exit when wanted = 0;
+    level := soniq._last_empty_priority(from_priority => level);
   end loop;
 end;
 $$;

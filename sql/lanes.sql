@@ -24,22 +24,25 @@ comment on function soniq._open_lane(text, smallint) is
 'Makes a lane known to claims. Never waits for another transaction, at the price of a second row now and then.';
 
 create or replace function soniq._next_priority(queues text[], after smallint)
-returns table (priority smallint, lane_ids integer[])
+returns table (priority smallint, lane_ids integer[], lane_queues text[])
 language sql
 stable
 as $$
   select
     lane.priority,
-    pg_catalog.array_agg(lane.lane_id) filter (
-      where not exists (
+    pg_catalog.array_agg(lane.lane_id) filter (where not lane.is_paused),
+    pg_catalog.array_agg(lane.queue) filter (where not lane.is_paused)
+  from (
+    select
+      known.queue,
+      known.priority,
+      min(known.lane_id) as lane_id,
+      exists (
         select
         from soniq.queues as setting
-        where setting.queue = lane.queue
+        where setting.queue = known.queue
           and setting.paused
-      )
-    )
-  from (
-    select known.queue, known.priority, min(known.lane_id) as lane_id
+      ) as is_paused
     from soniq.lanes as known
     where known.priority = (
         select min(first.priority)
@@ -56,84 +59,91 @@ $$;
 comment on function soniq._next_priority(text[], smallint) is
 'The next priority after this one that has lanes of these queues, and its lanes; NULL where the queues of all are paused. A claim asks for one after the other, since mostly the first has jobs.';
 
-create or replace function soniq._lane_shares(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
-returns table (lane_id integer, share integer)
+create or replace function soniq._oldest(
+  lane_queues text[],
+  priority smallint,
+  starts_at timestamptz[],
+  start_ids bigint[],
+  max_jobs integer,
+  skip_jobs text[],
+  as_of timestamptz
+)
+returns table (place tid, lane integer)
 language plpgsql
 volatile
 as $$
 #variable_conflict use_column
 declare
-  lanes constant integer := pg_catalog.cardinality(lane_ids);
+  lanes constant integer := pg_catalog.cardinality(lane_queues);
   -- How far to read into each lane: twice an equal share, for mostly they are about equal.
   depths integer[] := pg_catalog.array_fill(least(max_jobs, 4 + 2 * max_jobs / lanes), array[lanes]);
+  places tid[];
+  found_in integer[];
   shares integer[];
 begin
   loop
-    shares := array(
-      with ready as materialized (
-        select given.position, head.scheduled_at, head.id
-        from rows from (
-          pg_catalog.unnest(_lane_shares.lane_ids), pg_catalog.unnest(depths)
-        ) with ordinality as given (lane_id, depth, position)
-        join soniq.lanes as lane
-          on lane.lane_id = given.lane_id
-        left join lateral soniq._scan_start(lane_id => lane.lane_id) as start
-          on soniq._scan_hint(lane_id => lane.lane_id) is not null
-        cross join lateral (
-          select job.scheduled_at, job.id
-          from soniq.jobs as job
-          where job.status = 'queued'
-            and job.queue = lane.queue
-            and job.priority = lane.priority
-            and job.scheduled_at <= _lane_shares.as_of
-            and (job.scheduled_at, job.id)
-              > (coalesce(start.scheduled_at, timestamptz '-infinity'), coalesce(start.job_id, 0))
-            and (_lane_shares.skip_jobs is null or job.job_name <> all (_lane_shares.skip_jobs))
-          order by job.scheduled_at, job.id
-          limit given.depth
-        ) as head
-      ),
-      oldest as (
-        select ready.position
-        from ready
-        order by ready.scheduled_at, ready.id
-        limit _lane_shares.max_jobs
-      )
-      select pg_catalog.count(oldest.position)::integer
-      from pg_catalog.generate_series(1, lanes) as lane (position)
-      left join oldest
-        on oldest.position = lane.position
-      group by lane.position
-      order by lane.position
-    );
+    select pg_catalog.array_agg(oldest.place), pg_catalog.array_agg(oldest.lane)
+    into places, found_in
+    from (
+      select head.place, given.lane
+      from rows from (
+        pg_catalog.unnest(_oldest.lane_queues),
+        pg_catalog.unnest(_oldest.starts_at),
+        pg_catalog.unnest(_oldest.start_ids),
+        pg_catalog.unnest(depths)
+      ) with ordinality as given (queue, start_at, start_id, depth, lane)
+      cross join lateral (
+        select job.ctid as place, job.scheduled_at, job.id
+        from soniq.jobs as job
+        where job.status = 'queued'
+          and job.queue = given.queue
+          and job.priority = _oldest.priority
+          and job.scheduled_at <= _oldest.as_of
+          and (job.scheduled_at, job.id) > (given.start_at, given.start_id)
+          and (_oldest.skip_jobs is null or job.job_name <> all (_oldest.skip_jobs))
+        order by job.scheduled_at, job.id
+        limit given.depth
+      ) as head
+      order by head.scheduled_at, head.id
+      limit _oldest.max_jobs
+    ) as oldest;
 
+    shares := array(
+      select pg_catalog.count(found.lane)::integer
+      from pg_catalog.generate_series(1, lanes) as each (lane)
+      left join pg_catalog.unnest(found_in) as found (lane)
+        on found.lane = each.lane
+      group by each.lane
+      order by each.lane
+    );
     -- A lane of which all that was read is among the oldest may have more that belongs to them.
     exit when not exists (
       select
       from rows from (pg_catalog.unnest(shares), pg_catalog.unnest(depths)) as read (share, depth)
       where read.share = read.depth
-        and read.depth between 1 and _lane_shares.max_jobs - 1
+        and read.depth between 1 and _oldest.max_jobs - 1
     );
     depths := array(
       -- What is read further in one lane can only make the others' shares smaller, and those without stay so.
       select case read.share
         when 0 then 0
-        when read.depth then least(_lane_shares.max_jobs, 4 * read.depth)
+        when read.depth then least(_oldest.max_jobs, 4 * read.depth)
         else read.share + 1
       end
       from rows from (
         pg_catalog.unnest(shares), pg_catalog.unnest(depths)
-      ) with ordinality as read (share, depth, position)
-      order by read.position
+      ) with ordinality as read (share, depth, lane)
+      order by read.lane
     );
   end loop;
 
   return query
-  select read.lane_id, read.share
-  from rows from (pg_catalog.unnest(_lane_shares.lane_ids), pg_catalog.unnest(shares)) as read (lane_id, share)
-  where read.share > 0;
+  select each.place, each.lane
+  from rows from (pg_catalog.unnest(places), pg_catalog.unnest(found_in)) as each (place, lane);
 end;
 $$;
 
-comment on function soniq._lane_shares(integer[], integer, text[], timestamptz) is
-'How many jobs to take from each lane of one priority so that together they are the oldest. It locks nothing: to lock as many in every lane as one of them may yield would keep them from other runners.';
+comment on function soniq._oldest(text[], smallint, timestamptz[], bigint[], integer, text[], timestamptz) is
+'Where the oldest ready jobs of several lanes of one priority are, in order, and the number of each one''s lane among those given. It locks nothing: to lock as many in every lane as one of them may yield would keep them from other runners.
+
+starts_at, start_ids: the key above which to read each lane.';

@@ -84,7 +84,7 @@ comment on function soniq._walked(timestamptz, integer) is
 
 create or replace function soniq._remember_scan(
   lane_id integer,
-  started_at timestamptz,
+  walked bigint,
   whole boolean,
   full_share boolean,
   picked tid[]
@@ -97,12 +97,11 @@ declare
   before constant bigint[] := soniq._scan_hint(lane_id => _remember_scan.lane_id);
   now constant bigint := soniq._microseconds(pg_catalog.clock_timestamp());
   jobs constant integer := pg_catalog.cardinality(picked);
-  walked constant bigint := soniq._walked(started_at => _remember_scan.started_at, jobs => jobs);
   last_key bigint[];
   earlier bigint[];
   hint bigint[];
 begin
-  if walked > 0 or not whole then
+  if _remember_scan.walked > 0 or not whole then
     select array[soniq._microseconds(job.scheduled_at), job.id]
     into last_key
     from soniq.jobs as job
@@ -122,7 +121,7 @@ begin
     end if;
 
     hint := last_key
-      || case when whole then array[now, walked] else before[3:4] end
+      || case when whole then array[now, _remember_scan.walked] else before[3:4] end
       || earlier
       || full_share::integer::bigint;
   end if;
@@ -131,5 +130,46 @@ begin
 end;
 $$;
 
-comment on function soniq._remember_scan(integer, timestamptz, boolean, boolean, tid[]) is
-'Keeps, for this session, where its next claim may start to read the lane; forgets it where a whole reading was quick.';
+comment on function soniq._remember_scan(integer, bigint, boolean, boolean, tid[]) is
+'Keeps, for this session, where its next claim may start to read the lane; forgets it where a whole reading was quick.
+
+walked: the time that a whole reading took, from _walked(). picked: in the order of their keys.';
+
+create or replace function soniq._last_empty_priority(from_priority smallint)
+returns smallint
+language plpgsql
+volatile
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+declare
+  started_at constant timestamptz := pg_catalog.clock_timestamp();
+  -- Until then it is not asked.
+  rests_until constant bigint := nullif(pg_catalog.current_setting('soniq.priorities_rest_until', true), '')::bigint;
+  next_priority smallint;
+  walked bigint;
+begin
+  if rests_until > soniq._microseconds(started_at) then
+    return from_priority;
+  end if;
+  select job.priority
+  into next_priority
+  from soniq.jobs as job
+  where job.status = 'queued'
+    and job.priority > from_priority
+  order by job.priority
+  limit 1;
+
+  walked := soniq._walked(started_at => started_at, jobs => 0);
+  if walked > 0 then
+    perform pg_catalog.set_config(
+      'soniq.priorities_rest_until', (soniq._microseconds(pg_catalog.clock_timestamp()) + 20 * walked)::text, false
+    );
+  end if;
+  return coalesce(next_priority - 1, 32767);
+end;
+$$;
+
+comment on function soniq._last_empty_priority(smallint) is
+'The priority before the next that has queued jobs, so that a claim need not read the lanes in between; from_priority itself while that would walk over what vacuum cannot remove.';

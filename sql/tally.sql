@@ -466,7 +466,7 @@ as $$
   leased as (
     select lease.job_name, pg_catalog.count(*) as jobs
     from soniq._leases() as lease
-    where soniq._ranges_are_readable()
+    where (select soniq._ranges_are_readable())
     group by lease.job_name
   ),
   dead as (
@@ -556,7 +556,7 @@ as $$
       select job.queue, job.priority, job.scheduled_at, job.id
       from soniq.jobs as job
       where job.status = 'queued'
-      order by job.queue, job.priority, job.scheduled_at, job.id
+      order by job.priority, job.queue, job.scheduled_at, job.id
       limit 1
     )
     union all
@@ -566,8 +566,8 @@ as $$
       select job.queue, job.priority, job.scheduled_at, job.id
       from soniq.jobs as job
       where job.status = 'queued'
-        and (job.queue, job.priority) > (head.queue, head.priority)
-      order by job.queue, job.priority, job.scheduled_at, job.id
+        and (job.priority, job.queue) > (head.priority, head.queue)
+      order by job.priority, job.queue, job.scheduled_at, job.id
       limit 1
     ) as following
   )
@@ -614,7 +614,7 @@ begin
     (
       select pg_catalog.jsonb_agg(each)
       from soniq._lane_heads() as each
-      where soniq._ranges_are_readable()
+      where (select soniq._ranges_are_readable())
     ),
     (
       select pg_catalog.jsonb_agg(each)

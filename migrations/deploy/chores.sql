@@ -4,7 +4,7 @@ begin;
 
 -- Written once a minute by one session, whatever the number of those that tick.
 create table if not exists soniq.chores (
-  chore text primary key,
+  chore text collate "C" primary key,
   due_at timestamptz not null default '-infinity'
 );
 

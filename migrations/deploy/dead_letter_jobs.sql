@@ -5,7 +5,7 @@ begin;
 create table if not exists soniq.dead_letter_jobs (
   id bigint primary key,
   job_name text not null,
-  queue text not null,
+  queue text collate "C" not null,
   priority smallint not null,
   args jsonb not null,
   scheduled_at timestamptz not null,

@@ -3,7 +3,7 @@
 begin;
 
 create table if not exists soniq.job_types (
-  job_name text primary key,
+  job_name text collate "C" primary key,
   queue text,
   priority smallint check (priority between 0 and 1000),
   max_attempts integer check (max_attempts between 1 and 1000),

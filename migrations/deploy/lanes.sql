@@ -7,7 +7,7 @@ begin;
 -- leave two rows; readers take the lower lane_id.
 create table if not exists soniq.lanes (
   lane_id integer generated always as identity primary key,
-  queue text not null,
+  queue text collate "C" not null,
   priority smallint not null check (priority between 0 and 1000)
 );
 

@@ -3,7 +3,7 @@
 begin;
 
 create table if not exists soniq.queues (
-  queue text primary key,
+  queue text collate "C" primary key,
   paused boolean not null default false,
   priority smallint check (priority between 0 and 1000),
   max_attempts integer check (max_attempts between 1 and 1000),

@@ -1748,7 +1748,7 @@ comment on function soniq._walked(timestamptz, integer) is
 
 create or replace function soniq._remember_scan(
   lane_id integer,
-  started_at timestamptz,
+  walked bigint,
   whole boolean,
   full_share boolean,
   picked tid[]
@@ -1761,12 +1761,11 @@ declare
   before constant bigint[] := soniq._scan_hint(lane_id => _remember_scan.lane_id);
   now constant bigint := soniq._microseconds(pg_catalog.clock_timestamp());
   jobs constant integer := pg_catalog.cardinality(picked);
-  walked constant bigint := soniq._walked(started_at => _remember_scan.started_at, jobs => jobs);
   last_key bigint[];
   earlier bigint[];
   hint bigint[];
 begin
-  if walked > 0 or not whole then
+  if _remember_scan.walked > 0 or not whole then
     select array[soniq._microseconds(job.scheduled_at), job.id]
     into last_key
     from soniq.jobs as job
@@ -1786,7 +1785,7 @@ begin
     end if;
 
     hint := last_key
-      || case when whole then array[now, walked] else before[3:4] end
+      || case when whole then array[now, _remember_scan.walked] else before[3:4] end
       || earlier
       || full_share::integer::bigint;
   end if;
@@ -1795,8 +1794,49 @@ begin
 end;
 $$;
 
-comment on function soniq._remember_scan(integer, timestamptz, boolean, boolean, tid[]) is
-'Keeps, for this session, where its next claim may start to read the lane; forgets it where a whole reading was quick.';
+comment on function soniq._remember_scan(integer, bigint, boolean, boolean, tid[]) is
+'Keeps, for this session, where its next claim may start to read the lane; forgets it where a whole reading was quick.
+
+walked: the time that a whole reading took, from _walked(). picked: in the order of their keys.';
+
+create or replace function soniq._last_empty_priority(from_priority smallint)
+returns smallint
+language plpgsql
+volatile
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+declare
+  started_at constant timestamptz := pg_catalog.clock_timestamp();
+  -- Until then it is not asked.
+  rests_until constant bigint := nullif(pg_catalog.current_setting('soniq.priorities_rest_until', true), '')::bigint;
+  next_priority smallint;
+  walked bigint;
+begin
+  if rests_until > soniq._microseconds(started_at) then
+    return from_priority;
+  end if;
+  select job.priority
+  into next_priority
+  from soniq.jobs as job
+  where job.status = 'queued'
+    and job.priority > from_priority
+  order by job.priority
+  limit 1;
+
+  walked := soniq._walked(started_at => started_at, jobs => 0);
+  if walked > 0 then
+    perform pg_catalog.set_config(
+      'soniq.priorities_rest_until', (soniq._microseconds(pg_catalog.clock_timestamp()) + 20 * walked)::text, false
+    );
+  end if;
+  return coalesce(next_priority - 1, 32767);
+end;
+$$;
+
+comment on function soniq._last_empty_priority(smallint) is
+'The priority before the next that has queued jobs, so that a claim need not read the lanes in between; from_priority itself while that would walk over what vacuum cannot remove.';
 
 -- Lanes: a lane is a queue and a priority, and its ready jobs are one contiguous range of the index that claims
 -- read. This file opens lanes and decides how much a claim takes from each.
@@ -1824,22 +1864,25 @@ comment on function soniq._open_lane(text, smallint) is
 'Makes a lane known to claims. Never waits for another transaction, at the price of a second row now and then.';
 
 create or replace function soniq._next_priority(queues text[], after smallint)
-returns table (priority smallint, lane_ids integer[])
+returns table (priority smallint, lane_ids integer[], lane_queues text[])
 language sql
 stable
 as $$
   select
     lane.priority,
-    pg_catalog.array_agg(lane.lane_id) filter (
-      where not exists (
+    pg_catalog.array_agg(lane.lane_id) filter (where not lane.is_paused),
+    pg_catalog.array_agg(lane.queue) filter (where not lane.is_paused)
+  from (
+    select
+      known.queue,
+      known.priority,
+      min(known.lane_id) as lane_id,
+      exists (
         select
         from soniq.queues as setting
-        where setting.queue = lane.queue
+        where setting.queue = known.queue
           and setting.paused
-      )
-    )
-  from (
-    select known.queue, known.priority, min(known.lane_id) as lane_id
+      ) as is_paused
     from soniq.lanes as known
     where known.priority = (
         select min(first.priority)
@@ -1856,87 +1899,94 @@ $$;
 comment on function soniq._next_priority(text[], smallint) is
 'The next priority after this one that has lanes of these queues, and its lanes; NULL where the queues of all are paused. A claim asks for one after the other, since mostly the first has jobs.';
 
-create or replace function soniq._lane_shares(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
-returns table (lane_id integer, share integer)
+create or replace function soniq._oldest(
+  lane_queues text[],
+  priority smallint,
+  starts_at timestamptz[],
+  start_ids bigint[],
+  max_jobs integer,
+  skip_jobs text[],
+  as_of timestamptz
+)
+returns table (place tid, lane integer)
 language plpgsql
 volatile
 as $$
 #variable_conflict use_column
 declare
-  lanes constant integer := pg_catalog.cardinality(lane_ids);
+  lanes constant integer := pg_catalog.cardinality(lane_queues);
   -- How far to read into each lane: twice an equal share, for mostly they are about equal.
   depths integer[] := pg_catalog.array_fill(least(max_jobs, 4 + 2 * max_jobs / lanes), array[lanes]);
+  places tid[];
+  found_in integer[];
   shares integer[];
 begin
   loop
-    shares := array(
-      with ready as materialized (
-        select given.position, head.scheduled_at, head.id
-        from rows from (
-          pg_catalog.unnest(_lane_shares.lane_ids), pg_catalog.unnest(depths)
-        ) with ordinality as given (lane_id, depth, position)
-        join soniq.lanes as lane
-          on lane.lane_id = given.lane_id
-        left join lateral soniq._scan_start(lane_id => lane.lane_id) as start
-          on soniq._scan_hint(lane_id => lane.lane_id) is not null
-        cross join lateral (
-          select job.scheduled_at, job.id
-          from soniq.jobs as job
-          where job.status = 'queued'
-            and job.queue = lane.queue
-            and job.priority = lane.priority
-            and job.scheduled_at <= _lane_shares.as_of
-            and (job.scheduled_at, job.id)
-              > (coalesce(start.scheduled_at, timestamptz '-infinity'), coalesce(start.job_id, 0))
-            and (_lane_shares.skip_jobs is null or job.job_name <> all (_lane_shares.skip_jobs))
-          order by job.scheduled_at, job.id
-          limit given.depth
-        ) as head
-      ),
-      oldest as (
-        select ready.position
-        from ready
-        order by ready.scheduled_at, ready.id
-        limit _lane_shares.max_jobs
-      )
-      select pg_catalog.count(oldest.position)::integer
-      from pg_catalog.generate_series(1, lanes) as lane (position)
-      left join oldest
-        on oldest.position = lane.position
-      group by lane.position
-      order by lane.position
-    );
+    select pg_catalog.array_agg(oldest.place), pg_catalog.array_agg(oldest.lane)
+    into places, found_in
+    from (
+      select head.place, given.lane
+      from rows from (
+        pg_catalog.unnest(_oldest.lane_queues),
+        pg_catalog.unnest(_oldest.starts_at),
+        pg_catalog.unnest(_oldest.start_ids),
+        pg_catalog.unnest(depths)
+      ) with ordinality as given (queue, start_at, start_id, depth, lane)
+      cross join lateral (
+        select job.ctid as place, job.scheduled_at, job.id
+        from soniq.jobs as job
+        where job.status = 'queued'
+          and job.queue = given.queue
+          and job.priority = _oldest.priority
+          and job.scheduled_at <= _oldest.as_of
+          and (job.scheduled_at, job.id) > (given.start_at, given.start_id)
+          and (_oldest.skip_jobs is null or job.job_name <> all (_oldest.skip_jobs))
+        order by job.scheduled_at, job.id
+        limit given.depth
+      ) as head
+      order by head.scheduled_at, head.id
+      limit _oldest.max_jobs
+    ) as oldest;
 
+    shares := array(
+      select pg_catalog.count(found.lane)::integer
+      from pg_catalog.generate_series(1, lanes) as each (lane)
+      left join pg_catalog.unnest(found_in) as found (lane)
+        on found.lane = each.lane
+      group by each.lane
+      order by each.lane
+    );
     -- A lane of which all that was read is among the oldest may have more that belongs to them.
     exit when not exists (
       select
       from rows from (pg_catalog.unnest(shares), pg_catalog.unnest(depths)) as read (share, depth)
       where read.share = read.depth
-        and read.depth between 1 and _lane_shares.max_jobs - 1
+        and read.depth between 1 and _oldest.max_jobs - 1
     );
     depths := array(
       -- What is read further in one lane can only make the others' shares smaller, and those without stay so.
       select case read.share
         when 0 then 0
-        when read.depth then least(_lane_shares.max_jobs, 4 * read.depth)
+        when read.depth then least(_oldest.max_jobs, 4 * read.depth)
         else read.share + 1
       end
       from rows from (
         pg_catalog.unnest(shares), pg_catalog.unnest(depths)
-      ) with ordinality as read (share, depth, position)
-      order by read.position
+      ) with ordinality as read (share, depth, lane)
+      order by read.lane
     );
   end loop;
 
   return query
-  select read.lane_id, read.share
-  from rows from (pg_catalog.unnest(_lane_shares.lane_ids), pg_catalog.unnest(shares)) as read (lane_id, share)
-  where read.share > 0;
+  select each.place, each.lane
+  from rows from (pg_catalog.unnest(places), pg_catalog.unnest(found_in)) as each (place, lane);
 end;
 $$;
 
-comment on function soniq._lane_shares(integer[], integer, text[], timestamptz) is
-'How many jobs to take from each lane of one priority so that together they are the oldest. It locks nothing: to lock as many in every lane as one of them may yield would keep them from other runners.';
+comment on function soniq._oldest(text[], smallint, timestamptz[], bigint[], integer, text[], timestamptz) is
+'Where the oldest ready jobs of several lanes of one priority are, in order, and the number of each one''s lane among those given. It locks nothing: to lock as many in every lane as one of them may yield would keep them from other runners.
+
+starts_at, start_ids: the key above which to read each lane.';
 
 -- What handlers declare. A runner registers its handlers' policies at its start, so that an enqueue from psql
 -- gets the same queue, priority, retries and timeout as one from the handler's own language.
@@ -2441,68 +2491,11 @@ Parameters and errors as in enqueue().';
 -- sort the whole backlog for each batch; so the jobs come from a subquery with a limit, in index order, and what would
 -- leave the index is switched off, by _pick() for all that it calls: each function that sets something costs a claim more.
 
-create or replace function soniq._pick_from_lane(lane_id integer, share integer, skip_jobs text[], as_of timestamptz)
-returns tid[]
-language plpgsql
-volatile
-as $$
-#variable_conflict use_column
-declare
-  started_at constant timestamptz := pg_catalog.clock_timestamp();
-  hint constant bigint[] := soniq._scan_hint(lane_id => _pick_from_lane.lane_id);
-  lane_queue text;
-  lane_priority smallint;
-  start_at timestamptz := timestamptz '-infinity';
-  start_id bigint := bigint '0';
-  picked tid[];
-begin
-  select lane.queue, lane.priority
-  into lane_queue, lane_priority
-  from soniq.lanes as lane
-  where lane.lane_id = _pick_from_lane.lane_id;
-
-  if hint is not null then
-    select start.scheduled_at, start.job_id
-    into start_at, start_id
-    from soniq._scan_start(lane_id => _pick_from_lane.lane_id) as start;
-  end if;
-
-  picked := array(
-    select job.ctid
-    from soniq.jobs as job
-    where job.status = 'queued'
-      and job.queue = lane_queue
-      and job.priority = lane_priority
-      and job.scheduled_at <= _pick_from_lane.as_of
-      and (job.scheduled_at, job.id) > (start_at, start_id)
-      and (_pick_from_lane.skip_jobs is null or job.job_name <> all (_pick_from_lane.skip_jobs))
-    order by job.scheduled_at, job.id
-    limit _pick_from_lane.share
-    for update skip locked
-  );
-
-  -- What was skipped on purpose lies below the last key and must be found again.
-  if _pick_from_lane.skip_jobs is null
-    and (hint is not null or soniq._walked(started_at => started_at, jobs => pg_catalog.cardinality(picked)) > 0)
-  then
-    perform soniq._remember_scan(
-      lane_id => _pick_from_lane.lane_id,
-      started_at => started_at,
-      whole => start_id = 0,
-      full_share => pg_catalog.cardinality(picked) = _pick_from_lane.share,
-      picked => picked
-    );
-  end if;
-  return picked;
-end;
-$$;
-
-comment on function soniq._pick_from_lane(integer, integer, text[], timestamptz) is
-'Locks up to share ready jobs of one lane, the oldest that nobody else has locked, and answers with where they are.';
-
-create or replace function soniq._pick_from_lanes(
-  lane_ids integer[],
-  shares integer[],
+create or replace function soniq._pick_from_lane(
+  lane_id integer,
+  queue text,
+  priority smallint,
+  max_jobs integer,
   skip_jobs text[],
   as_of timestamptz
 )
@@ -2513,59 +2506,164 @@ as $$
 #variable_conflict use_column
 declare
   started_at constant timestamptz := pg_catalog.clock_timestamp();
+  hint constant bigint[] := soniq._scan_hint(lane_id => _pick_from_lane.lane_id);
+  start_at timestamptz := timestamptz '-infinity';
+  start_id bigint := bigint '0';
   picked tid[];
-  picked_from integer[];
+  walked bigint;
 begin
-  select pg_catalog.array_agg(head.place), pg_catalog.array_agg(part.lane_id)
-  into picked, picked_from
-  from rows from (
-    pg_catalog.unnest(_pick_from_lanes.lane_ids), pg_catalog.unnest(_pick_from_lanes.shares)
-  ) as part (lane_id, share)
-  join soniq.lanes as lane
-    on lane.lane_id = part.lane_id
-  cross join lateral (
-    select job.ctid as place
+  if hint is not null then
+    select start.scheduled_at, start.job_id
+    into start_at, start_id
+    from soniq._scan_start(lane_id => _pick_from_lane.lane_id) as start;
+  end if;
+
+  picked := array(
+    select job.ctid
     from soniq.jobs as job
     where job.status = 'queued'
-      and job.queue = lane.queue
-      and job.priority = lane.priority
-      and job.scheduled_at <= _pick_from_lanes.as_of
-      and (_pick_from_lanes.skip_jobs is null or job.job_name <> all (_pick_from_lanes.skip_jobs))
+      and job.queue = _pick_from_lane.queue
+      and job.priority = _pick_from_lane.priority
+      and job.scheduled_at <= _pick_from_lane.as_of
+      and (job.scheduled_at, job.id) > (start_at, start_id)
+      and (_pick_from_lane.skip_jobs is null or job.job_name <> all (_pick_from_lane.skip_jobs))
     order by job.scheduled_at, job.id
-    limit part.share
+    limit _pick_from_lane.max_jobs
     for update skip locked
-  ) as head;
+  );
 
-  -- What took so long is not known for each, so they all get a hint. Who has one is read by itself and measured.
-  if _pick_from_lanes.skip_jobs is null
-    and soniq._walked(started_at => started_at, jobs => coalesce(pg_catalog.cardinality(picked), 0)) > 0
-  then
+  walked := soniq._walked(started_at => started_at, jobs => pg_catalog.cardinality(picked));
+  -- What was skipped on purpose lies below the last key and must be found again.
+  if _pick_from_lane.skip_jobs is null and (hint is not null or walked > 0) then
     perform soniq._remember_scan(
-      lane_id => part.lane_id,
-      started_at => started_at,
-      whole => true,
-      full_share => pg_catalog.cardinality(mine.picked) = part.share,
-      picked => mine.picked
-    )
-    from rows from (
-      pg_catalog.unnest(_pick_from_lanes.lane_ids), pg_catalog.unnest(_pick_from_lanes.shares)
-    ) as part (lane_id, share)
-    cross join lateral (
-      select array(
-        select each.place
-        from rows from (pg_catalog.unnest(picked), pg_catalog.unnest(picked_from)) as each (place, lane_id)
-        where each.lane_id = part.lane_id
-      ) as picked
-    ) as mine;
+      lane_id => _pick_from_lane.lane_id,
+      walked => walked,
+      whole => start_id = 0,
+      full_share => pg_catalog.cardinality(picked) = _pick_from_lane.max_jobs,
+      picked => picked
+    );
   end if;
-  return coalesce(picked, '{}');
+  return picked;
 end;
 $$;
 
-comment on function soniq._pick_from_lanes(integer[], integer[], text[], timestamptz) is
-'_pick_from_lane() for several lanes that have no hint, each read from its beginning.';
+comment on function soniq._pick_from_lane(integer, text, smallint, integer, text[], timestamptz) is
+'Locks up to max_jobs ready jobs of one lane, the oldest that nobody else has locked, and answers with where they are.';
 
-create or replace function soniq._pick(lane_ids integer[], max_jobs integer, skip_jobs text[], as_of timestamptz)
+create or replace function soniq._pick_from_lanes(
+  lane_ids integer[],
+  lane_queues text[],
+  priority smallint,
+  max_jobs integer,
+  skip_jobs text[],
+  as_of timestamptz
+)
+returns tid[]
+language plpgsql
+volatile
+as $$
+#variable_conflict use_column
+declare
+  started_at constant timestamptz := pg_catalog.clock_timestamp();
+  lanes constant integer := pg_catalog.cardinality(lane_ids);
+  has_hints constant boolean := exists (
+    select
+    from pg_catalog.unnest(_pick_from_lanes.lane_ids) as each (lane_id)
+    where soniq._scan_hint(lane_id => each.lane_id) is not null
+  );
+  starts_at timestamptz[] := pg_catalog.array_fill(timestamptz '-infinity', array[lanes]);
+  start_ids bigint[] := pg_catalog.array_fill(bigint '0', array[lanes]);
+  places tid[];
+  found_in integer[];
+  picked tid[];
+  walked bigint;
+begin
+  if has_hints then
+    select
+      pg_catalog.array_agg(start.scheduled_at order by each.lane),
+      pg_catalog.array_agg(start.job_id order by each.lane)
+    into starts_at, start_ids
+    from pg_catalog.unnest(_pick_from_lanes.lane_ids) with ordinality as each (lane_id, lane)
+    cross join lateral soniq._scan_start(lane_id => each.lane_id) as start;
+  end if;
+
+  select pg_catalog.array_agg(job.place), pg_catalog.array_agg(job.lane)
+  into places, found_in
+  from soniq._oldest(
+    lane_queues => _pick_from_lanes.lane_queues,
+    priority => _pick_from_lanes.priority,
+    starts_at => starts_at,
+    start_ids => start_ids,
+    max_jobs => _pick_from_lanes.max_jobs,
+    skip_jobs => _pick_from_lanes.skip_jobs,
+    as_of => _pick_from_lanes.as_of
+  ) as job;
+  -- Asked for the status, the planner might read all that is queued; only what is being processed has a claimed_at.
+  picked := array(
+    select job.ctid
+    from soniq.jobs as job
+    where job.ctid = any (places)
+      and job.claimed_at is null
+    for update skip locked
+  );
+
+  -- What took so long is not known for each lane, so it counts for all of them.
+  walked := soniq._walked(started_at => started_at, jobs => lanes + coalesce(pg_catalog.cardinality(places), 0));
+  if _pick_from_lanes.skip_jobs is null and (has_hints or walked > 0) then
+    perform soniq._remember_scan(
+      lane_id => each.lane_id,
+      walked => walked,
+      whole => start_ids[each.lane] = 0,
+      full_share => pg_catalog.cardinality(mine.picked) > 0
+        and pg_catalog.cardinality(places) = _pick_from_lanes.max_jobs,
+      picked => mine.picked
+    )
+    from pg_catalog.unnest(_pick_from_lanes.lane_ids) with ordinality as each (lane_id, lane)
+    cross join lateral (
+      select array(
+        select job.place
+        from rows from (pg_catalog.unnest(places), pg_catalog.unnest(found_in)) as job (place, lane)
+        where job.lane = each.lane
+          and job.place = any (picked)
+      ) as picked
+    ) as mine;
+  end if;
+
+  if picked = '{}' and places is not null then
+    -- Another claim is taking the very same jobs; each lane has others behind them.
+    select coalesce(pg_catalog.array_agg(job.place), '{}')
+    into picked
+    from (
+      select found.lane, pg_catalog.count(*)::integer as share
+      from pg_catalog.unnest(found_in) as found (lane)
+      group by found.lane
+    ) as part
+    cross join lateral pg_catalog.unnest(
+      soniq._pick_from_lane(
+        lane_id => lane_ids[part.lane],
+        queue => lane_queues[part.lane],
+        priority => _pick_from_lanes.priority,
+        max_jobs => part.share,
+        skip_jobs => _pick_from_lanes.skip_jobs,
+        as_of => _pick_from_lanes.as_of
+      )
+    ) as job (place);
+  end if;
+  return picked;
+end;
+$$;
+
+comment on function soniq._pick_from_lanes(integer[], text[], smallint, integer, text[], timestamptz) is
+'_pick_from_lane() for several lanes: together the oldest. Fewer than there are where another claim takes some of them in the same moment.';
+
+create or replace function soniq._pick(
+  lane_ids integer[],
+  lane_queues text[],
+  priority smallint,
+  max_jobs integer,
+  skip_jobs text[],
+  as_of timestamptz
+)
 returns tid[]
 language plpgsql
 volatile
@@ -2574,43 +2672,29 @@ set enable_bitmapscan = off
 set enable_sort = off
 set jit = off
 as $$
-#variable_conflict use_column
-declare
-  picked tid[] := array[]::tid[];
-  chosen integer[];
-  shares integer[];
 begin
   if pg_catalog.cardinality(lane_ids) = 1 then
     return soniq._pick_from_lane(
-      lane_id => lane_ids[1], share => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
+      lane_id => lane_ids[1],
+      queue => lane_queues[1],
+      priority => _pick.priority,
+      max_jobs => _pick.max_jobs,
+      skip_jobs => _pick.skip_jobs,
+      as_of => _pick.as_of
     );
   end if;
-
-  select pg_catalog.array_agg(part.lane_id), pg_catalog.array_agg(part.share)
-  into chosen, shares
-  from soniq._lane_shares(
-    lane_ids => _pick.lane_ids, max_jobs => _pick.max_jobs, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
-  ) as part;
-  if not exists (
-    select
-    from pg_catalog.unnest(chosen) as part (lane_id)
-    where soniq._scan_hint(lane_id => part.lane_id) is not null
-  ) then
-    return soniq._pick_from_lanes(
-      lane_ids => chosen, shares => shares, skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
-    );
-  end if;
-
-  for part in 1 .. pg_catalog.cardinality(chosen) loop
-    picked := picked || soniq._pick_from_lane(
-      lane_id => chosen[part], share => shares[part], skip_jobs => _pick.skip_jobs, as_of => _pick.as_of
-    );
-  end loop;
-  return picked;
+  return soniq._pick_from_lanes(
+    lane_ids => _pick.lane_ids,
+    lane_queues => _pick.lane_queues,
+    priority => _pick.priority,
+    max_jobs => _pick.max_jobs,
+    skip_jobs => _pick.skip_jobs,
+    as_of => _pick.as_of
+  );
 end;
 $$;
 
-comment on function soniq._pick(integer[], integer, text[], timestamptz) is
+comment on function soniq._pick(integer[], text[], smallint, integer, text[], timestamptz) is
 'Locks up to max_jobs ready jobs of lanes of one priority and answers with where they are.';
 
 create or replace view soniq.claimed_job as
@@ -2655,6 +2739,7 @@ declare
   picked tid[];
   level smallint := smallint '-1';
   lane_ids integer[];
+  lane_queues text[];
 begin
   if claim.queues is not null then
     perform soniq._check_queues(queues => claim.queues);
@@ -2678,15 +2763,20 @@ begin
   end if;
 
   loop
-    select next.priority, next.lane_ids
-    into level, lane_ids
+    select next.priority, next.lane_ids, next.lane_queues
+    into level, lane_ids, lane_queues
     from soniq._next_priority(queues => claim.queues, after => level) as next;
     exit when not found;
     continue when lane_ids is null;
     -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
     loop
       picked := soniq._pick(
-        lane_ids => lane_ids, max_jobs => wanted, skip_jobs => claim.skip_jobs, as_of => as_of
+        lane_ids => lane_ids,
+        lane_queues => lane_queues,
+        priority => level,
+        max_jobs => wanted,
+        skip_jobs => claim.skip_jobs,
+        as_of => as_of
       );
       -- A locked row stays where it is; to look it up by its id would cost more the larger the table is.
       return query
@@ -2709,6 +2799,7 @@ begin
       exit when wanted = 0 or pg_catalog.cardinality(picked) = 0 or pg_catalog.cardinality(lane_ids) = 1;
     end loop;
     exit when wanted = 0;
+    level := soniq._last_empty_priority(from_priority => level);
   end loop;
 end;
 $$;
@@ -5389,7 +5480,7 @@ as $$
   leased as (
     select lease.job_name, pg_catalog.count(*) as jobs
     from soniq._leases() as lease
-    where soniq._ranges_are_readable()
+    where (select soniq._ranges_are_readable())
     group by lease.job_name
   ),
   dead as (
@@ -5479,7 +5570,7 @@ as $$
       select job.queue, job.priority, job.scheduled_at, job.id
       from soniq.jobs as job
       where job.status = 'queued'
-      order by job.queue, job.priority, job.scheduled_at, job.id
+      order by job.priority, job.queue, job.scheduled_at, job.id
       limit 1
     )
     union all
@@ -5489,8 +5580,8 @@ as $$
       select job.queue, job.priority, job.scheduled_at, job.id
       from soniq.jobs as job
       where job.status = 'queued'
-        and (job.queue, job.priority) > (head.queue, head.priority)
-      order by job.queue, job.priority, job.scheduled_at, job.id
+        and (job.priority, job.queue) > (head.priority, head.queue)
+      order by job.priority, job.queue, job.scheduled_at, job.id
       limit 1
     ) as following
   )
@@ -5537,7 +5628,7 @@ begin
     (
       select pg_catalog.jsonb_agg(each)
       from soniq._lane_heads() as each
-      where soniq._ranges_are_readable()
+      where (select soniq._ranges_are_readable())
     ),
     (
       select pg_catalog.jsonb_agg(each)

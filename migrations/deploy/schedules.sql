@@ -3,7 +3,7 @@
 begin;
 
 create table if not exists soniq.schedules (
-  name text primary key,
+  name text collate "C" primary key,
   job_name text not null,
   cron text,
   every interval check (every >= '1 second'),

@@ -168,6 +168,19 @@ select is_empty(
 
 select isnt(obj_description('soniq'::regnamespace, 'pg_namespace'), null, 'the schema has a comment');
 
+select is_empty(
+  $$
+    select index.indexrelid::regclass
+    from pg_catalog.pg_index as index
+    join pg_catalog.pg_class as relation
+      on relation.oid = index.indexrelid
+    cross join lateral unnest(index.indcollation) as used (collation_id)
+    where relation.relnamespace = 'soniq'::regnamespace
+      and used.collation_id not in (0, 'pg_catalog."C"'::regcollation)
+  $$,
+  'no index is in the order of a language, which changes with the operating system'
+);
+
 -- version() and clock().
 
 select matches(soniq.version(), '^\d+\.\d+\.\d+$', 'version() is major.minor.patch');

@@ -111,7 +111,7 @@ language sql
 as $$
   select soniq._remember_scan(
     lane_id => (select min(lane.lane_id) from soniq.lanes as lane where lane.queue = job.queue),
-    started_at => clock_timestamp() - interval '1 second',
+    walked => 1000000,
     whole => true,
     full_share => remember.full_share,
     picked => array[job.ctid]
@@ -191,6 +191,30 @@ select is(
 select pg_temp.set_hint((:'left_jobs'::bigint[])[4], read_ago => '1 hour', reading_took => '1 second') \g /dev/null
 select is(pg_temp.claimed('{hints left,hints right}'), 'j1 j2 j3 j4', 'and the others when the hint is due');
 
+-- Priorities that have no jobs are passed over in one step, unless that takes long.
+
+create function pg_temp.job_of_priority(priority integer, delay interval default null)
+returns bigint
+language sql
+as $$
+  select soniq.enqueue(
+    'p' || job_of_priority.priority, queue => 'hints levels', priority => job_of_priority.priority,
+    delay => job_of_priority.delay
+  );
+$$;
+
+select pg_temp.job_of_priority(n) from generate_series(100, 900, 100) as n \g /dev/null
+select pg_temp.claimed(null, max_jobs => 1000) \g /dev/null
+select pg_temp.job_of_priority(400, delay => '1 minute'), pg_temp.job_of_priority(800) \g /dev/null
+select is(
+  array[soniq._last_empty_priority('100'), soniq._last_empty_priority('399'), soniq._last_empty_priority('400')],
+  '{399,399,799}'::smallint[],
+  'up to the next priority that has jobs for now or later there are none'
+);
+select is(soniq._last_empty_priority('800'), '32767'::smallint, 'nor are there any behind the last that has');
+select is(pg_temp.claimed('{hints levels}'), 'p800', 'a claim goes on to it');
+select is(pg_temp.claimed('{hints levels}'), 'nothing', 'and does not hand out what is for later');
+
 -- Two queues that are read in one go, which took long.
 
 create or replace function soniq._walked(started_at timestamptz, jobs integer)
@@ -209,6 +233,36 @@ select is(
   'and each has a hint of its own'
 );
 select is(pg_temp.claimed('{hints slow,hints slower}', max_jobs => 3), 'j2 j2 j3', 'above which it is read from then on');
+
+select is(soniq._last_empty_priority('400'), '32767'::smallint, 'where passing over priorities took long');
+select is(soniq._last_empty_priority('400'), '400'::smallint, 'they are read one by one for a while');
+
+-- Two claims of the same jobs in the same moment: what the other is taking is skipped, not what lies behind.
+
+create or replace function soniq._oldest(
+  lane_queues text[], priority smallint, starts_at timestamptz[], start_ids bigint[], max_jobs integer, skip_jobs text[],
+  as_of timestamptz
+)
+returns table (place tid, lane integer)
+language sql
+as $$
+  select job.ctid, array_position(_oldest.lane_queues, job.queue)
+  from soniq.jobs as job
+  where job.queue = any (_oldest.lane_queues)
+    and job.job_name in ('j1', 'j2')
+  order by job.id
+  limit _oldest.max_jobs;
+$$;
+
+select pg_temp.four_jobs('hints mine'), pg_temp.four_jobs('hints others') \g /dev/null
+select is(
+  pg_temp.claimed('{hints mine,hints others}', max_jobs => 4), 'j1 j1 j2 j2', 'jobs that nobody is taking are taken'
+);
+select is(
+  pg_temp.claimed('{hints mine,hints others}', max_jobs => 4), 'j3 j3 j4 j4',
+  'in the place of those that are being taken, as many of each lane'
+);
+select is(pg_temp.claimed('{hints mine,hints others}', max_jobs => 4), 'nothing', 'until there are none');
 
 select * from finish();
 rollback;

@@ -55,7 +55,8 @@ select is(
 select row_eq(
   'select status, attempt, max_attempts, scheduled_at, dedup_key, runner_id from soniq.get_job(' || :retried || ')',
   row(
-    'queued'::soniq.job_status, 1, 3, timestamptz '2030-01-01 12:01:00.000001+00', 'tick key'::text, null::bigint
+    'queued'::soniq.job_status, 1, 3, timestamptz '2030-01-01 12:01:00.000001+00', 'tick key'::text collate "C",
+    null::bigint
   ),
   'its job is queued again, ready at once, with an attempt spent'
 );
