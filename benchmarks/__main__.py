@@ -11,13 +11,14 @@ import soniq
 from testing.commands import CommandFailed
 from testing.outcome import CheckFailed
 
-from . import cost, drain, enqueue, held_xmin, latency, scrape, soak, steady, tick, vacuum
+from . import cost, drain, enqueue, held_xmin, latency, scale, scrape, soak, steady, tick, vacuum
 from .peers import comparison
 from .section import Measure, Options, Section
 from .site import Site
 
 WORKLOADS: Mapping[str, Measure] = {
     "drain": drain.measure,
+    "scale": scale.measure,
     "enqueue": enqueue.measure,
     "latency": latency.measure,
     "steady": steady.measure,
