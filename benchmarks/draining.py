@@ -36,7 +36,7 @@ def drain_by_runner(
     history = _History(database)
     with (
         meanwhile,
-        _started(
+        started_runners(
             database,
             1,
             *(["--burst"] if to_the_end else []),
@@ -64,7 +64,7 @@ def drain_by_runners(database: Database, jobs: int, *, runners: int, concurrency
     database.execute("select soniq.pause_queue('default')")
     with (
         psycopg.connect(database.url) as eye,
-        _started(database, runners, concurrency=concurrency) as started,
+        started_runners(database, runners, concurrency=concurrency) as started,
     ):
         for runner in started:
             runner.process.wait_for_log("jobs at once")
@@ -89,7 +89,7 @@ def drain_by_runners(database: Database, jobs: int, *, runners: int, concurrency
 
 
 @dataclass(frozen=True)
-class _Runner:
+class StartedRunner:
     """A runner, and the file in which its handler leaves the numbers of its jobs."""
 
     process: RunnerProcess
@@ -108,10 +108,10 @@ class _Runner:
 
 
 @contextmanager
-def _started(
+def started_runners(
     database: Database, runners: int, *flags: str, **settings: object
-) -> Iterator[list[_Runner]]:
-    """Runners of noop.py, which are gone after the block."""
+) -> Iterator[list[StartedRunner]]:
+    """So many runners of noop.py, with `settings` as of RunnerProcess. None of them outlives the block."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soniq-bench-")))
         started = []
@@ -127,7 +127,7 @@ def _started(
                 **settings,
             )
             stack.callback(process.kill)
-            started.append(_Runner(process, ran))
+            started.append(StartedRunner(process, ran))
         yield started
 
 

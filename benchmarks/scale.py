@@ -13,7 +13,7 @@ from functools import partial
 from .drain import BATCH, drain_by_pgbench
 from .draining import Drained, drain_by_runner, drain_by_runners
 from .rounds import Measurement, Target, Workload, measure_in_rounds
-from .section import Options, Section
+from .section import Options, Section, together
 from .site import Site
 from .spending import Meter, Spent
 
@@ -27,15 +27,12 @@ FULL = 0.9  # of the machine's CPUs; the rest goes to whoever measures, and to s
 def measure(site: Site, options: Options) -> Section:
     """Runner processes, handlers, and costs."""
     crowds = [_Crowd(options.jobs, runners) for runners in RUNNERS]
-    sections = [
+    processes, handlers, costs = (
         measure_in_rounds(workload, site, options.rounds)
         for workload in (_runners(crowds), _handlers(options.jobs), _costs(options.jobs))
-    ]
-    processes, handlers, costs = (section.table for section in sections)
-    return Section(
-        f"{processes}\n{_saturation(crowds)}\n\n{handlers}\n\n{costs}",
-        [verdict for section in sections for verdict in section.verdicts],
     )
+    processes = Section(f"{processes.table}\n{_saturation(crowds)}", processes.verdicts)
+    return together(processes, handlers, costs)
 
 
 @dataclass(eq=False)
