@@ -6,8 +6,8 @@ same columns, checks, indexes and storage settings, each committed before the ne
 Beside a busy runner, a soniq-runner listens for the jobs and works them off as they come, which takes the CPUs and the
 disk from whoever enqueues. The INSERT has to suffer as much: beside it the same runner works off other jobs, which were
 put there beforehand and come due at the rate at which soniq.enqueue() has just brought them. So in each round
-soniq.enqueue() comes first. What the runner did meanwhile is told for both; where it cannot keep up, it is as busy as it
-can be beside either.
+soniq.enqueue() comes first. What the runner did meanwhile is told for both; where it cannot keep up, it is as busy as
+it can be beside either.
 """
 
 import time
