@@ -72,7 +72,7 @@ def _one_by_one(database: Database, who: str, clients: int) -> float:
 def _busy() -> Workload:
     lines, targets = [], []
     for clients in CLIENTS:
-        beside = _BesideRunner(clients)
+        beside = BesideRunner(clients)
         to = f"{_connections(clients)}, busy runner"
         plain = Measurement(f"plain INSERT, {to}", beside.insert)
         soniq = Measurement(f"soniq.enqueue(), {to}", beside.enqueue, plain)
@@ -92,7 +92,7 @@ def _busy() -> Workload:
 
 
 @dataclass(eq=False)
-class _BesideRunner:
+class BesideRunner:
     """So many connections and a runner; enqueue() comes before the others."""
 
     clients: int
