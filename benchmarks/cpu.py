@@ -14,6 +14,13 @@ def used_by(pid: int) -> float:
     return own / TICKS
 
 
+def used_by_all() -> float:
+    """By everything that runs on this machine, and by what a hypervisor took from it."""
+    first, *_ = (PROC / "stat").read_text().splitlines()
+    user, nice, system, _idle, _disk, irq, softirq, stolen, *_ = map(int, first.split()[1:])
+    return (user + nice + system + irq + softirq + stolen) / TICKS
+
+
 def used_by_server(postmaster: int) -> float:
     """By a PostgreSQL server: the postmaster and its children, those that have ended included.
 

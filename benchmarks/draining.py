@@ -51,11 +51,12 @@ def drain_by_runner(
 
 @dataclass(frozen=True)
 class Drained:
-    """Jobs a second, and how many CPUs the server and the runners used meanwhile."""
+    """Jobs a second, and how many CPUs the server, the runners, and all that runs on this machine used meanwhile."""
 
     jobs_per_second: float
     server_cpus: float
     runner_cpus: float
+    all_cpus: float
 
 
 def drain_by_runners(database: Database, jobs: int, *, runners: int, concurrency: int) -> Drained:
@@ -68,8 +69,7 @@ def drain_by_runners(database: Database, jobs: int, *, runners: int, concurrency
     ):
         for runner in started:
             runner.process.wait_for_log("jobs at once")
-        server = cpu.used_by_server(database.server.pid)
-        clients = [cpu.used_by(runner.process.pid) for runner in started]
+        before = _cpu_seconds(database, started)
         eye.execute("select soniq.resume_queue('default')")
         eye.commit()
         deadline = time.monotonic() + PATIENCE
@@ -78,14 +78,20 @@ def drain_by_runners(database: Database, jobs: int, *, runners: int, concurrency
                 raise CheckFailed(f"jobs are left after {PATIENCE:g} s:\n{started[0].process.log}")
             time.sleep(LOOK)
         # What is seen late costs nothing: by now all of them wait.
-        server = cpu.used_by_server(database.server.pid) - server
-        clients = [
-            cpu.used_by(runner.process.pid) - used
-            for runner, used in zip(started, clients, strict=True)
-        ]
+        after = _cpu_seconds(database, started)
         numbers = [number for runner in started for number in runner.stopped()]
     done, seconds = history.check(numbers, jobs), history.seconds()
-    return Drained(done / seconds, server / seconds, sum(clients) / seconds)
+    used = (now - then for then, now in zip(before, after, strict=True))
+    return Drained(done / seconds, *(each / seconds for each in used))
+
+
+def _cpu_seconds(database: Database, started: list["StartedRunner"]) -> tuple[float, float, float]:
+    """What the server, the runners, and all that runs here have used."""
+    return (
+        cpu.used_by_server(database.server.pid),
+        sum(cpu.used_by(runner.process.pid) for runner in started),
+        cpu.used_by_all(),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """One box: how far more runner processes and more handlers at once lead, and what a job costs the server.
 
-With several runners it is told which share of the CPUs the server uses and which the runners, since on one machine they
-take them from each other. What a job costs is told beside plain SQL, which does the same work on the same columns.
+With several runners it is told how many CPUs the server uses and how many the runners, since on one machine they take
+them from each other; and how many are in use at all, so that others who were busy do not go unseen. What a job costs is told beside plain SQL, which does the same work on the same columns.
 """
 
 import os
@@ -60,11 +60,12 @@ class _Crowd:
         return statistics.median(each.jobs_per_second for each in self.drained)
 
     @property
-    def cpus(self) -> tuple[float, float]:
-        """The medians of how many CPUs the server and the runners used."""
+    def cpus(self) -> tuple[float, float, float]:
+        """The medians of how many CPUs the server, the runners, and all that runs here used."""
         return (
             statistics.median(each.server_cpus for each in self.drained),
             statistics.median(each.runner_cpus for each in self.drained),
+            statistics.median(each.all_cpus for each in self.drained),
         )
 
 
@@ -82,16 +83,16 @@ def _saturation(crowds: list[_Crowd]) -> str:
     """Who is at the limit, in a line."""
     most = os.cpu_count() or 1
     shares = ", ".join(
-        f"with {crowd} {server:.2f} and {runners:.2f}"
+        f"with {crowd} {server:.2f} + {runners:.2f} of {everything:.2f}"
         for crowd in crowds
-        for server, runners in [crowd.cpus]
+        for server, runners, everything in [crowd.cpus]
     )
-    full = next((crowd for crowd in crowds if sum(crowd.cpus) >= FULL * most), None)
-    ends = f"the CPUs are all in use from {full} on" if full else "the CPUs are never all in use"
+    full = next((crowd for crowd in crowds if crowd.cpus[-1] >= FULL * most), None)
+    ends = f"all {most} are in use from {full} on" if full else f"never all {most} are in use"
     best = max(crowds, key=lambda crowd: crowd.rate)
     return (
-        f"CPUs in use by server and runners, of {most}: {shares}; {ends},"
-        f" and {best} drain{'s' if best.runners == 1 else ''} most"
+        f"CPUs in use by server + runners, of those in use at all: {shares};"
+        f" {ends}, and {best} drain{'s' if best.runners == 1 else ''} most"
     )
 
 
