@@ -1,7 +1,8 @@
 """One box: how far more runner processes and more handlers at once lead, and what a job costs the server.
 
 With several runners it is told how many CPUs the server uses and how many the runners, since on one machine they take
-them from each other; and how many are in use at all, so that others who were busy do not go unseen. What a job costs is told beside plain SQL, which does the same work on the same columns.
+them from each other; and how many are in use at all, so that others who were busy do not go unseen. What a job costs is
+told beside plain SQL, which does the same work on the same columns.
 """
 
 import os
@@ -17,6 +18,7 @@ from .section import Options, Section, together
 from .site import Site
 from .spending import Meter, Spent
 
+CPUS = os.cpu_count() or 1
 RUNNERS = (1, 2, 4)
 CONCURRENCY = 50
 HANDLERS, HANDLER_SECONDS = (16, 64, 256), 0.001
@@ -65,7 +67,8 @@ class _Crowd:
         return (
             statistics.median(each.server_cpus for each in self.drained),
             statistics.median(each.runner_cpus for each in self.drained),
-            statistics.median(each.all_cpus for each in self.drained),
+            # What others use until the end is noticed is in it, too.
+            min(CPUS, statistics.median(each.all_cpus for each in self.drained)),
         )
 
 
@@ -81,14 +84,13 @@ def _runners(crowds: list[_Crowd]) -> Workload:
 
 def _saturation(crowds: list[_Crowd]) -> str:
     """Who is at the limit, in a line."""
-    most = os.cpu_count() or 1
     shares = ", ".join(
         f"with {crowd} {server:.2f} + {runners:.2f} of {everything:.2f}"
         for crowd in crowds
         for server, runners, everything in [crowd.cpus]
     )
-    full = next((crowd for crowd in crowds if crowd.cpus[-1] >= FULL * most), None)
-    ends = f"all {most} are in use from {full} on" if full else f"never all {most} are in use"
+    full = next((crowd for crowd in crowds if crowd.cpus[-1] >= FULL * CPUS), None)
+    ends = f"all {CPUS} are in use from {full} on" if full else f"never all {CPUS} are in use"
     best = max(crowds, key=lambda crowd: crowd.rate)
     return (
         f"CPUs in use by server + runners, of those in use at all: {shares};"
