@@ -66,7 +66,7 @@ def _summary(found: dict[str, str]) -> str:
     told = []
     if verdicts:
         met = sum(met for _, met, _ in verdicts)
-        told.append(f"{met} of {len(verdicts)} targets are met; those that are missed are in bold.")
+        told.append(f"{met} of {len(verdicts)} targets are met.")
     if missing:
         told.append(f"Not measured: {', '.join(missing)}.")
     rows = [
