@@ -1,23 +1,28 @@
 """Runs the workloads that are asked for, prints what they found, and answers whether every target is met."""
 
 import argparse
+import datetime
 import os
 import platform
+import re
 import sys
+import textwrap
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 import soniq
-from testing.commands import CommandFailed
 from testing.outcome import CheckFailed
 
-from . import cost, drain, enqueue, held_xmin, latency, scrape, soak, steady, tick, vacuum
+from . import cost, drain, enqueue, held_xmin, latency, scale, scrape, soak, steady, tick, vacuum
 from .peers import comparison
-from .section import Measure, Options, Section
+from .rounds import progress
+from .section import Measure, Options, Section, Verdict
 from .site import Site
 
 WORKLOADS: Mapping[str, Measure] = {
     "drain": drain.measure,
+    "scale": scale.measure,
     "enqueue": enqueue.measure,
     "latency": latency.measure,
     "steady": steady.measure,
@@ -34,25 +39,40 @@ SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers",
 
 def main() -> int:
     """Answers with the exit code: 0 if every target is met, 1 if not."""
-    chosen, options, save = _arguments()
-    sections = []
+    chosen, options, folder = _arguments()
     try:
         with Site.opened() as site:
             circumstances = _about(site, options)
             print(circumstances, flush=True)
+            is_met = True
             for name in chosen:
-                section = WORKLOADS[name](site, options)
-                sections.append(section)
+                section = measured(name, WORKLOADS[name], site, options)
                 print(f"\n{section}", flush=True)
-                if save:
-                    _save(save, name, f"{circumstances}\n\n{section}\n", section)
+                if folder:
+                    save(folder, name, circumstances, section)
+                is_met &= all(verdict.met for verdict in section.verdicts)
     except KeyboardInterrupt:
         print("script/bench: interrupted; everything is stopped", file=sys.stderr)
         return 130
-    except (CommandFailed, CheckFailed) as failure:
+    except CheckFailed as failure:
         print(f"script/bench: {failure}", file=sys.stderr)
         return 1
-    return 0 if all(verdict.met for section in sections for verdict in section.verdicts) else 1
+    return 0 if is_met else 1
+
+
+def measured(name: str, measure: Measure, site: Site, options: Options) -> Section:
+    """What a workload found. One that fails has missed its targets, and is no reason not to measure the others."""
+    try:
+        return measure(site, options)
+    except CheckFailed as failure:
+        details = str(failure)
+    except Exception:
+        details = traceback.format_exc()
+    progress("")
+    return Section(
+        f"{name}: not measured to the end\n{textwrap.indent(details.rstrip(), '  ')}",
+        [Verdict(False, f"{name}: not measured to the end")],
+    )
 
 
 def _arguments() -> tuple[list[str], Options, Path | None]:
@@ -110,16 +130,24 @@ def _rounds(text: str) -> int:
 def _about(site: Site, options: Options) -> str:
     """What the numbers depend on."""
     settings = ", ".join(f"{name} = {site.setting(name)}" for name in SETTINGS)
+    today = datetime.date.today()
     return (
-        f"Soniq {soniq.__version__}, PostgreSQL {site.setting('server_version')}, {settings}\n"
-        f"Python {platform.python_version()}, {os.cpu_count()} CPUs;"
+        f"{today:%-d %B %Y}: Soniq {soniq.__version__}, PostgreSQL {site.setting('server_version')}, {settings}\n"
+        f"Python {platform.python_version()}, {os.cpu_count()} CPUs{_model()};"
         f" {options.jobs:,} jobs, medians of {options.rounds} rounds, each figure on a database of its own"
     )
 
 
-def _save(folder: Path, name: str, text: str, section: Section) -> None:
+def _model() -> str:
+    """The CPU's name, where Linux knows it."""
+    known = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return f" ({known[1]})" if known else ""
+
+
+def save(folder: Path, name: str, circumstances: str, section: Section) -> None:
+    """Leaves what is printed of a workload, and its plots, where script/generate performance finds them."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.txt").write_text(text)
+    (folder / f"{name}.txt").write_text(f"{circumstances}\n\n{section}\n")
     for file, svg in section.plots.items():
         (folder / file).write_text(svg)
 

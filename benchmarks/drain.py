@@ -1,10 +1,11 @@
 """Draining a queue that is full: how fast no-op jobs are handed out, run and marked done, history kept."""
 
+from contextlib import AbstractContextManager
 from functools import partial
 
 from testing.outcome import CheckFailed
 
-from .draining import drain_by_runner
+from .draining import NOTHING, drain_by_runner
 from .pgbench import transactions_per_second
 from .rounds import Measurement, Target, Workload, measure_in_rounds
 from .section import Options, Section
@@ -39,17 +40,29 @@ def _workload(jobs: int) -> Workload:
     return Workload(
         f"Drain {jobs:,} no-op jobs, history kept; jobs a second",
         [plain, functions, *runners],
-        [Target(runners[-1], 0.5)],
+        [
+            Target(functions, 0.85),
+            *(Target(runner, 0.75, functions) for runner in runners),
+            Target(runners[-1], 0.5),
+        ],
     )
+
+
+def drain_by_pgbench(
+    database: Database, who: str, jobs: int, meanwhile: AbstractContextManager[object] = NOTHING
+) -> float:
+    """Jobs a second, of plain SQL or of Soniq's functions. meanwhile: entered while pgbench runs, not for the check."""
+    with meanwhile:
+        rate = transactions_per_second(
+            database, f"{who}_drain.sql", transactions=jobs // BATCH, batch=BATCH
+        )
+    _check_history(database, who, jobs)
+    return rate * BATCH
 
 
 def _by_pgbench(site: Site, who: str, jobs: int) -> float:
     with site.database(f"{who}_fill.sql", jobs=jobs) as database:
-        rate = transactions_per_second(
-            database, f"{who}_drain.sql", transactions=jobs // BATCH, batch=BATCH
-        )
-        _check_history(database, who, jobs)
-        return rate * BATCH
+        return drain_by_pgbench(database, who, jobs)
 
 
 def _by_runner(site: Site, jobs: int, concurrency: int) -> float:

@@ -1,5 +1,6 @@
-"""The handler that runners are measured with: it does nothing but keep count of what it was called for."""
+"""The handler that runners are measured with: it does nothing, or sleeps, and keeps count of what it was called for."""
 
+import asyncio
 import atexit
 import os
 import signal
@@ -10,11 +11,14 @@ from soniq import Soniq
 app = Soniq()
 numbers: list[int] = []
 UNTIL = int(os.environ.get("SONIQ_BENCH_UNTIL", "0"))
+SECONDS = float(os.environ.get("SONIQ_BENCH_SECONDS", "0"))
 
 
 @app.job
 async def noop(number: int) -> None:
     """Each job has a number of its own, so that one run twice or never shows."""
+    if SECONDS:
+        await asyncio.sleep(SECONDS)
     numbers.append(number)
     if len(numbers) == UNTIL:
         signal.raise_signal(signal.SIGTERM)

@@ -45,5 +45,14 @@ class Section:
         return "\n".join([self.table, *(["", *map(str, self.verdicts)] if self.verdicts else [])])
 
 
+def together(*sections: Section) -> Section:
+    """Several tables as one outcome."""
+    return Section(
+        "\n\n".join(section.table for section in sections),
+        [verdict for section in sections for verdict in section.verdicts],
+        {file: svg for section in sections for file, svg in section.plots.items()},
+    )
+
+
 # What each module of a workload has, under the name `measure`.
 Measure = Callable[[Site, Options], Section]

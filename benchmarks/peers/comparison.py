@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..rounds import Measurement, Target, Workload, measure_in_rounds
-from ..section import Options, Section
+from ..section import Options, Section, together
 from ..site import Site
 from . import stopwatch, systems
 from .environments import InstallationFailed
@@ -22,10 +22,9 @@ def measure(site: Site, options: Options) -> Section:
         return Section("The other systems are NOT measured: script/bench --peers installs them")
     peers, about = install()
     workloads = (_drain(peers, options.jobs), _enqueue(peers), _latency(peers))
-    sections = [measure_in_rounds(workload, site, options.rounds) for workload in workloads]
-    return Section(
-        "\n\n".join([about, *(section.table for section in sections)]),
-        [verdict for section in sections for verdict in section.verdicts],
+    return together(
+        Section(about),
+        *(measure_in_rounds(workload, site, options.rounds) for workload in workloads),
     )
 
 

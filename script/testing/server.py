@@ -84,6 +84,12 @@ class Server:
         """The address of a database, for psql, psycopg, asyncpg and soniq-runner."""
         return f"postgresql://{USER}@/{database}?host={quote(str(self.sockets))}&port={PORT}"
 
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id."""
+        assert self._process is not None, "the server is stopped"
+        return self._process.pid
+
     def environment(self, database: str) -> dict[str, str]:
         """The variables that lead libpq to a database, and PATH to psql itself instead of Debian's wrapper."""
         return {

@@ -17,7 +17,7 @@ def generated(site: Site) -> Outcome:
             *(ROOT / "script/generate", "sql-api", site.server.url(site.deployed), "--check"),
             environment=site.server.environment(site.deployed),
         )
-    for page in ("settings", "cli"):
+    for page in ("settings", "cli", "performance"):
         with outcome.check(f"docs/{page}.md"):
             run(sys.executable, ROOT / "script/generate", page, "--check")
     return outcome
