@@ -41,8 +41,9 @@ select row_eq(
     from soniq.jobs
     where id = $$ || :job,
   row(
-    'replayed'::text, '{"n": 1}'::jsonb, 'letters replay'::text, 0::smallint, 'queued'::soniq.job_status,
-    timestamptz '2030-01-01 13:00+00', timestamptz '2030-01-01 13:00+00', 0, 3, interval '9 s', null::text, '[]'::jsonb
+    'replayed'::text, '{"n": 1}'::jsonb, 'letters replay'::text collate "C", 0::smallint, 'queued'::soniq.job_status,
+    timestamptz '2030-01-01 13:00+00', timestamptz '2030-01-01 13:00+00', 0, 3, interval '9 s',
+    null::text collate "C", '[]'::jsonb
   ),
   'it becomes a new job, ready at once, with what the first was made of'
 );
