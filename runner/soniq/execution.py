@@ -10,7 +10,6 @@ are handed back.
 import asyncio
 import contextvars
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -141,7 +140,7 @@ class Execution:
         self._sync_jobs_wait = False
         self._watchdog: Watchdog | None = None
         self._contain_no_more: Callable[[], None] = lambda: None
-        self._pid = os.getpid()
+        self._generation = forking.generation()
         self.sync_names = [name for name, handler in handlers.items() if not handler.is_async]
         mixed = 0 < len(self.sync_names) < len(handlers)
         self._slots_for_sync = concurrency - 1 if mixed and concurrency > 1 else concurrency
@@ -397,7 +396,7 @@ class Execution:
             if not running.ended_by_us:
                 raise
             return
-        if os.getpid() != self._pid:
+        if forking.generation() != self._generation:
             forking.end_child(RuntimeError() if isinstance(outcome, Failed) else None)
         if not running.ended_by_us:
             del self._held[running.job.id, running.job.attempt]
@@ -451,7 +450,7 @@ class Execution:
             )
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: a handler ends its job, not the runner.
-            if os.getpid() != self._pid:
+            if forking.generation() != self._generation:
                 forking.end_child(error)
             return outcomes.raised(job, error)
         return outcomes.done(job, value)
@@ -501,14 +500,14 @@ def _shielded(
 
     Where the handler has forked, only the parent returns: the child must not report, or take the next job.
     """
-    pid = os.getpid()
+    generation = forking.generation()
     try:
         value = handler.call(job, bound)
     except BaseException as error:
-        if os.getpid() != pid:
+        if forking.generation() != generation:
             forking.end_child(error)
         return error, None
-    if os.getpid() != pid:
+    if forking.generation() != generation:
         forking.end_child(None)
     return None, value
 
