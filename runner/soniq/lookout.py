@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from soniq.doorbell import Doorbell, Heard
 
-# A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom.
+# A wake-up may be lost to a race (sql/wakeup.sql), so a waiting runner looks again: soon, then more seldom. Most are
+# lost to an enqueue that saw no sign a moment before it was up, and commits a moment later.
 FIRST_LOOK_AGAIN = 0.01  # seconds
+FIRST_LOOK_AFTER_SIGN = 0.002  # seconds
 # Commits that notify wait for each other's write to the disk, so where jobs come one upon another nobody is to notify.
 IN_A_STREAM = 0.02  # seconds from one look that brought jobs to the next
 LINGER = 0.01  # seconds after the last such look in which the sign stays down
@@ -65,7 +67,7 @@ class Lookout:
         told, self._told = self._told, Heard()
         now = time.monotonic()
         if queues and not self._doorbell.listens:
-            self._look_again_soon()
+            self._look_again_soon(FIRST_LOOK_AGAIN)
         elif now >= self._look_at:
             self._pause = min(2 * self._pause, self._poll_interval)
             self._look_at = now + self._pause
@@ -102,7 +104,7 @@ class Lookout:
             # A job may have come before the sign was up.
             self._sign_is_new = not is_up
             if not is_up and self._sign_at == float("-inf"):
-                self._look_again_soon()
+                self._look_again_soon(FIRST_LOOK_AFTER_SIGN)
             due = await self._doorbell.start_waiting()
             self._due_at = float("inf") if due is None else now + due
             self._knows_due = True
@@ -111,8 +113,8 @@ class Lookout:
         next_sign_at = float("inf") if self._doorbell.waiting else self._sign_at
         return min(self._look_at, self._due_at, next_sign_at) - time.monotonic()
 
-    def _look_again_soon(self) -> None:
-        self._pause = FIRST_LOOK_AGAIN
+    def _look_again_soon(self, pause: float) -> None:
+        self._pause = pause
         self._look_at = time.monotonic() + self._pause
 
     async def leave_to_others(self) -> None:
