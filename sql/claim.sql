@@ -314,6 +314,7 @@ begin
     end loop;
     exit when wanted = 0;
     level := soniq._last_empty_priority(from_priority => level);
+    exit when level is null;
   end loop;
 end;
 $$;

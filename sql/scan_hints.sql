@@ -167,9 +167,9 @@ begin
       'soniq.priorities_rest_until', (soniq._microseconds(pg_catalog.clock_timestamp()) + 20 * walked)::text, false
     );
   end if;
-  return coalesce(next_priority - 1, 32767);
+  return next_priority - 1;
 end;
 $$;
 
 comment on function soniq._last_empty_priority(smallint) is
-'The priority before the next that has queued jobs, so that a claim need not read the lanes in between; from_priority itself while that would walk over what vacuum cannot remove.';
+'The priority before the next that has queued jobs, so that a claim need not read the lanes in between; NULL where none is queued behind. While that would walk over what vacuum cannot remove, it is from_priority itself.';

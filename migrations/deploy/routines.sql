@@ -1831,12 +1831,12 @@ begin
       'soniq.priorities_rest_until', (soniq._microseconds(pg_catalog.clock_timestamp()) + 20 * walked)::text, false
     );
   end if;
-  return coalesce(next_priority - 1, 32767);
+  return next_priority - 1;
 end;
 $$;
 
 comment on function soniq._last_empty_priority(smallint) is
-'The priority before the next that has queued jobs, so that a claim need not read the lanes in between; from_priority itself while that would walk over what vacuum cannot remove.';
+'The priority before the next that has queued jobs, so that a claim need not read the lanes in between; NULL where none is queued behind. While that would walk over what vacuum cannot remove, it is from_priority itself.';
 
 -- Lanes: a lane is a queue and a priority, and its ready jobs are one contiguous range of the index that claims
 -- read. This file opens lanes and decides how much a claim takes from each.
@@ -2800,6 +2800,7 @@ begin
     end loop;
     exit when wanted = 0;
     level := soniq._last_empty_priority(from_priority => level);
+    exit when level is null;
   end loop;
 end;
 $$;
