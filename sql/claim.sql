@@ -251,7 +251,8 @@ declare
   as_of constant timestamptz := soniq.clock();
   wanted integer := max_jobs;
   picked tid[];
-  level smallint := smallint '-1';
+  passed smallint := smallint '-1';
+  level smallint;
   lane_ids integer[];
   lane_queues text[];
 begin
@@ -279,11 +280,16 @@ begin
   loop
     select next.priority, next.lane_ids, next.lane_queues
     into level, lane_ids, lane_queues
-    from soniq._next_priority(queues => claim.queues, after => level) as next;
+    from soniq._next_priority(queues => claim.queues, after => passed) as next;
     exit when not found;
-    continue when lane_ids is null;
-    -- Several lanes may need a second look: another claim may have taken what this one was to get from one of them.
-    loop
+    -- To look into several lanes in vain takes longer than to ask first.
+    if passed = -1 and pg_catalog.cardinality(lane_ids) > 1 then
+      passed := soniq._last_empty_priority(from_priority => passed);
+      exit when passed is null;
+      continue when passed >= level;
+    end if;
+
+    while lane_ids is not null loop
       picked := soniq._pick(
         lane_ids => lane_ids,
         lane_queues => lane_queues,
@@ -311,10 +317,12 @@ begin
       order by leased.scheduled_at, leased.id;
       wanted := wanted - pg_catalog.cardinality(picked);
       exit when wanted = 0 or pg_catalog.cardinality(picked) = 0 or pg_catalog.cardinality(lane_ids) = 1;
+      -- What another claim was about to take from several lanes is not all that they have.
+      exit when soniq._last_empty_priority(from_priority => level - smallint '1') is distinct from level - 1;
     end loop;
     exit when wanted = 0;
-    level := soniq._last_empty_priority(from_priority => level);
-    exit when level is null;
+    passed := soniq._last_empty_priority(from_priority => level);
+    exit when passed is null;
   end loop;
 end;
 $$;
