@@ -251,7 +251,7 @@ declare
   as_of constant timestamptz := soniq.clock();
   wanted integer := max_jobs;
   picked tid[];
-  passed smallint := smallint '-1';
+  passed smallint := soniq._first_passed();
   level smallint;
   lane_ids integer[];
   lane_queues text[];
@@ -277,18 +277,11 @@ begin
     perform soniq._refuse_runner(runner_id => claim.runner_id);
   end if;
 
-  loop
+  while passed is not null loop
     select next.priority, next.lane_ids, next.lane_queues
     into level, lane_ids, lane_queues
     from soniq._next_priority(queues => claim.queues, after => passed) as next;
     exit when not found;
-    -- To look into several lanes in vain takes longer than to ask first.
-    if passed = -1 and pg_catalog.cardinality(lane_ids) > 1 then
-      passed := soniq._last_empty_priority(from_priority => passed);
-      exit when passed is null;
-      continue when passed >= level;
-    end if;
-
     while lane_ids is not null loop
       picked := soniq._pick(
         lane_ids => lane_ids,
@@ -321,8 +314,10 @@ begin
       exit when soniq._last_empty_priority(from_priority => level - smallint '1') is distinct from level - 1;
     end loop;
     exit when wanted = 0;
+    if wanted = max_jobs and passed = -1 and pg_catalog.cardinality(lane_ids) > 1 then
+      perform soniq._note_vain_look(priority => level);
+    end if;
     passed := soniq._last_empty_priority(from_priority => level);
-    exit when passed is null;
   end loop;
 end;
 $$;

@@ -173,3 +173,36 @@ $$;
 
 comment on function soniq._last_empty_priority(smallint) is
 'The priority before the next that has queued jobs, so that a claim need not read the lanes in between; NULL where none is queued behind. While that would walk over what vacuum cannot remove, it is from_priority itself.';
+
+create or replace function soniq._note_vain_look(priority smallint)
+returns void
+language sql
+volatile
+as $$
+  select pg_catalog.set_config('soniq.vain_look', coalesce(_note_vain_look.priority::text, ''), false);
+$$;
+
+comment on function soniq._note_vain_look(smallint) is
+'Keeps, for this session, the first priority if none of its lanes had a job; NULL forgets it.';
+
+create or replace function soniq._first_passed()
+returns smallint
+language plpgsql
+volatile
+as $$
+declare
+  vain constant smallint := nullif(pg_catalog.current_setting('soniq.vain_look', true), '')::smallint;
+  passed smallint := smallint '-1';
+begin
+  if vain is not null then
+    passed := soniq._last_empty_priority(from_priority => passed);
+    if passed < vain then
+      perform soniq._note_vain_look(priority => null);
+    end if;
+  end if;
+  return passed;
+end;
+$$;
+
+comment on function soniq._first_passed() is
+'The priority after which a claim begins: -1, but where the last look into the lanes of the first was in vain, the one before the next that has queued jobs; NULL if none has. To look into many lanes takes longer than to ask, and to ask takes longer where jobs are being taken from them.';

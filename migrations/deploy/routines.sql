@@ -1838,6 +1838,39 @@ $$;
 comment on function soniq._last_empty_priority(smallint) is
 'The priority before the next that has queued jobs, so that a claim need not read the lanes in between; NULL where none is queued behind. While that would walk over what vacuum cannot remove, it is from_priority itself.';
 
+create or replace function soniq._note_vain_look(priority smallint)
+returns void
+language sql
+volatile
+as $$
+  select pg_catalog.set_config('soniq.vain_look', coalesce(_note_vain_look.priority::text, ''), false);
+$$;
+
+comment on function soniq._note_vain_look(smallint) is
+'Keeps, for this session, the first priority if none of its lanes had a job; NULL forgets it.';
+
+create or replace function soniq._first_passed()
+returns smallint
+language plpgsql
+volatile
+as $$
+declare
+  vain constant smallint := nullif(pg_catalog.current_setting('soniq.vain_look', true), '')::smallint;
+  passed smallint := smallint '-1';
+begin
+  if vain is not null then
+    passed := soniq._last_empty_priority(from_priority => passed);
+    if passed < vain then
+      perform soniq._note_vain_look(priority => null);
+    end if;
+  end if;
+  return passed;
+end;
+$$;
+
+comment on function soniq._first_passed() is
+'The priority after which a claim begins: -1, but where the last look into the lanes of the first was in vain, the one before the next that has queued jobs; NULL if none has. To look into many lanes takes longer than to ask, and to ask takes longer where jobs are being taken from them.';
+
 -- Lanes: a lane is a queue and a priority, and its ready jobs are one contiguous range of the index that claims
 -- read. This file opens lanes and decides how much a claim takes from each.
 
@@ -2737,7 +2770,7 @@ declare
   as_of constant timestamptz := soniq.clock();
   wanted integer := max_jobs;
   picked tid[];
-  passed smallint := smallint '-1';
+  passed smallint := soniq._first_passed();
   level smallint;
   lane_ids integer[];
   lane_queues text[];
@@ -2763,18 +2796,11 @@ begin
     perform soniq._refuse_runner(runner_id => claim.runner_id);
   end if;
 
-  loop
+  while passed is not null loop
     select next.priority, next.lane_ids, next.lane_queues
     into level, lane_ids, lane_queues
     from soniq._next_priority(queues => claim.queues, after => passed) as next;
     exit when not found;
-    -- To look into several lanes in vain takes longer than to ask first.
-    if passed = -1 and pg_catalog.cardinality(lane_ids) > 1 then
-      passed := soniq._last_empty_priority(from_priority => passed);
-      exit when passed is null;
-      continue when passed >= level;
-    end if;
-
     while lane_ids is not null loop
       picked := soniq._pick(
         lane_ids => lane_ids,
@@ -2807,8 +2833,10 @@ begin
       exit when soniq._last_empty_priority(from_priority => level - smallint '1') is distinct from level - 1;
     end loop;
     exit when wanted = 0;
+    if wanted = max_jobs and passed = -1 and pg_catalog.cardinality(lane_ids) > 1 then
+      perform soniq._note_vain_look(priority => level);
+    end if;
     passed := soniq._last_empty_priority(from_priority => level);
-    exit when passed is null;
   end loop;
 end;
 $$;

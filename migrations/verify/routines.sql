@@ -70,6 +70,8 @@ from pg_catalog.unnest(array[
     '_walked',
     '_remember_scan',
     '_last_empty_priority',
+    '_note_vain_look',
+    '_first_passed',
     '_open_lane',
     '_next_priority',
     '_oldest',

@@ -215,6 +215,30 @@ select is(soniq._last_empty_priority('800'), null, 'nor are there any behind the
 select is(pg_temp.claimed('{hints levels}'), 'p800', 'a claim goes on to it');
 select is(pg_temp.claimed('{hints levels}'), 'nothing', 'and does not hand out what is for later');
 
+-- Where several lanes of the first priority had nothing, the next claim asks the index before it looks into them.
+
+create function pg_temp.first_jobs(name text)
+returns setof bigint
+language sql
+as $$
+  select soniq.enqueue(first_jobs.name, queue => queue, priority => 0)
+  from unnest(array['hints first', 'hints second']) as queue;
+$$;
+
+delete from soniq.jobs where priority = 100;
+select pg_temp.first_jobs('f1') \g /dev/null
+select is(pg_temp.claimed('{hints first,hints second}', max_jobs => 2), 'f1 f1', 'both of them');
+select is(soniq._first_passed(), '-1'::smallint, 'a claim begins with the first priority,');
+select pg_temp.job_of_priority(800) \g /dev/null
+select is(pg_temp.claimed('{hints first,hints second,hints levels}', max_jobs => 1), 'p800', 'goes on to another,');
+select is(soniq._first_passed(), '399'::smallint, 'and the next claim with those after it,');
+select pg_temp.job_of_priority(800) \g /dev/null
+select pg_temp.first_jobs('f2') \g /dev/null
+select is(
+  pg_temp.claimed('{hints first,hints second,hints levels}'), 'f2 f2 p800', 'which does not pass over what is new'
+);
+select is(soniq._first_passed(), '-1'::smallint, 'and so is forgotten');
+
 -- Two queues that are read in one go, which took long.
 
 create or replace function soniq._walked(started_at timestamptz, jobs integer)
@@ -234,6 +258,7 @@ select is(
 );
 select is(pg_temp.claimed('{hints slow,hints slower}', max_jobs => 3), 'j2 j2 j3', 'above which it is read from then on');
 
+select set_config('soniq.priorities_rest_until', '', true) \g /dev/null
 select is(soniq._last_empty_priority('400'), null, 'where passing over priorities took long');
 select is(soniq._last_empty_priority('400'), '400'::smallint, 'they are read one by one for a while');
 
