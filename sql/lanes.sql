@@ -70,7 +70,7 @@ create or replace function soniq._oldest(
 )
 returns table (place tid, lane integer)
 language plpgsql
-volatile
+stable
 as $$
 #variable_conflict use_column
 declare
@@ -82,7 +82,7 @@ declare
   shares integer[];
 begin
   loop
-    select pg_catalog.array_agg(oldest.place), pg_catalog.array_agg(oldest.lane)
+    select pg_catalog.array_agg(oldest.place), pg_catalog.array_agg(oldest.lane::integer)
     into places, found_in
     from (
       select head.place, given.lane

@@ -167,7 +167,7 @@ begin
       'soniq.priorities_rest_until', (soniq._microseconds(pg_catalog.clock_timestamp()) + 20 * walked)::text, false
     );
   end if;
-  return next_priority - 1;
+  return (next_priority - 1)::smallint;
 end;
 $$;
 

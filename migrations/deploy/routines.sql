@@ -1831,7 +1831,7 @@ begin
       'soniq.priorities_rest_until', (soniq._microseconds(pg_catalog.clock_timestamp()) + 20 * walked)::text, false
     );
   end if;
-  return next_priority - 1;
+  return (next_priority - 1)::smallint;
 end;
 $$;
 
@@ -1943,7 +1943,7 @@ create or replace function soniq._oldest(
 )
 returns table (place tid, lane integer)
 language plpgsql
-volatile
+stable
 as $$
 #variable_conflict use_column
 declare
@@ -1955,7 +1955,7 @@ declare
   shares integer[];
 begin
   loop
-    select pg_catalog.array_agg(oldest.place), pg_catalog.array_agg(oldest.lane)
+    select pg_catalog.array_agg(oldest.place), pg_catalog.array_agg(oldest.lane::integer)
     into places, found_in
     from (
       select head.place, given.lane
