@@ -213,6 +213,13 @@ declare
     where pg_catalog.to_regrole(wanted.name) is null
   );
   may_own constant boolean := coalesce(soniq._may_own(owner => pg_catalog.to_regrole('soniq_owner')), false);
+  remedies constant text[] := array(
+    select pg_catalog.format('create role %I nologin', absent.name)
+    from pg_catalog.unnest(missing) as absent (name)
+    union all
+    select pg_catalog.format('grant soniq_owner to %I', current_user)
+    where not may_own
+  );
   granted record;
 begin
   if may_own then
@@ -248,17 +255,13 @@ begin
     end if;
   end loop;
 
-  if not may_own then
-    raise warning 'Soniq belongs to %, and not to soniq_owner%',
-      current_user,
-      case when cardinality(missing) > 0 then pg_catalog.format('; missing roles: %s', pg_catalog.array_to_string(missing, ', ')) end
+  if cardinality(remedies) > 0 then
+    raise warning 'Soniq''s schema belongs to %, and of its roles are missing: %',
+      (select part.nspowner::regrole from pg_catalog.pg_namespace as part where part.oid = 'soniq'::regnamespace),
+      coalesce(nullif(pg_catalog.array_to_string(missing, ', '), ''), 'none')
       using hint = pg_catalog.format(
-        'Have an administrator run: %sgrant soniq_owner to %I; then, as this user: select soniq.grant_roles();',
-        (
-          select pg_catalog.string_agg(pg_catalog.format('create role %I nologin; ', absent.name), '')
-          from pg_catalog.unnest(missing) as absent (name)
-        ),
-        current_user
+        'have an administrator run: %s; then, as this user: select soniq.grant_roles();',
+        pg_catalog.array_to_string(remedies, '; ')
       );
   end if;
 end;
@@ -267,7 +270,7 @@ $$;
 comment on function soniq.grant_roles() is
 'Gives everything in the schema to soniq_owner, and to soniq_producer, soniq_runner, soniq_observer and soniq_admin exactly the rights that docs/security.md lists. Every deployment calls it. Call it, as the owner or whoever deployed, where roles could not be made then and have been since, or where something was granted to one of the five by mistake; grants to other roles stay as they are.
 
-Roles that there are not are left out, and where there is no soniq_owner of which the caller is a member, the owner stays who it is. A warning says so, and what an administrator has to run.';
+Roles that there are not are left out, and where there is no soniq_owner of which the caller is a member, the owner stays who it is. A warning says so, and what an administrator has to run. Where jobs run already, a change of owner waits for a moment at which nobody uses a table.';
 
 do $$
 begin
