@@ -6850,6 +6850,9 @@ declare
     select pg_catalog.format('create role %I nologin', absent.name)
     from pg_catalog.unnest(missing) as absent (name)
     union all
+    select 'grant pg_read_all_stats to soniq_owner'
+    where 'soniq_owner' = any (missing)
+    union all
     select pg_catalog.format('grant soniq_owner to %I', current_user)
     where not may_own
   );
