@@ -63,6 +63,8 @@ as $$
     ('relation', 'queues', null, '{observer,admin}'),
     ('relation', 'runners', null, '{observer,admin}'),
     ('relation', 'settings', null, '{observer,admin}'),
+    -- How many lie there is for `soniq doctor`.
+    ('relation', 'finished_jobs_default', '{keep_until}', '{observer}'),
     -- Not what a job carries or brings about: args, headers, dedup_key, result, errors.
     (
       'relation',
