@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from conftest import rows
 from psycopg import sql
-from soniq_command import done
+from soniq_command import done, soniq
 from testing.catalog import fingerprint
 from testing.deployment import deploy_snapshot, sqitch
 from testing.server import Server, throwaway_server
@@ -65,6 +65,13 @@ def test_who_may_make_no_roles_owns_all_and_is_told_what_an_administrator_has_to
     assert "WARNING: Soniq's schema belongs to deployer, and of its roles are missing" in said
     assert roles(bare_server) == []
     assert owners(url) == ["deployer"]
+
+    rows(bare_server.url(), "create role shop_runner login")
+    rows(url, "grant usage on schema soniq to shop_runner")
+    rows(url, "grant execute on function soniq.version to shop_runner")
+    doctor = soniq(url.replace("deployer@", "shop_runner@"), "doctor", jobs_modules="jobs").out
+    assert "as the owner of the schema: grant execute on function soniq.claim, soniq.comp" in doctor
+    rows(bare_server.url("deployer"), "drop owned by shop_runner")
 
     told = re.search(r"have an administrator run: (.*); then, as this user: (.*?;)", said)
     assert told, said
