@@ -43,22 +43,23 @@ select is_empty(
 
 -- Everything belongs to soniq_owner, which cannot log in, nor can the others, and none is a member of another.
 
-select is_empty(
-  $$
-    select object.identity, object.owner::regrole
-    from (
-      select oid::regnamespace::text, nspowner from pg_catalog.pg_namespace where oid = 'soniq'::regnamespace
-      union all
-      select oid::regclass::text, relowner from pg_catalog.pg_class where relnamespace = 'soniq'::regnamespace
-      union all
-      select oid::regtype::text, typowner from pg_catalog.pg_type where typnamespace = 'soniq'::regnamespace
-      union all
-      select oid::regprocedure::text, proowner from pg_catalog.pg_proc where pronamespace = 'soniq'::regnamespace
-    ) as object (identity, owner)
-    where object.owner <> 'soniq_owner'::regrole
-  $$,
-  'everything belongs to soniq_owner'
-);
+create function pg_temp.owners()
+returns text
+language sql
+as $$
+  select string_agg(distinct object.owner::regrole::text, ', ')
+  from (
+    select nspowner from pg_catalog.pg_namespace where oid = 'soniq'::regnamespace
+    union all
+    select relowner from pg_catalog.pg_class where relnamespace = 'soniq'::regnamespace
+    union all
+    select typowner from pg_catalog.pg_type where typnamespace = 'soniq'::regnamespace
+    union all
+    select proowner from pg_catalog.pg_proc where pronamespace = 'soniq'::regnamespace
+  ) as object (owner);
+$$;
+
+select is(pg_temp.owners(), 'soniq_owner', 'everything belongs to soniq_owner');
 select is_empty(
   $$
     select rolname
@@ -382,6 +383,46 @@ select isnt(
   pg_temp.as_role('soniq_test_shop', $$select soniq.enqueue('roles job')$$), null, 'with soniq_producer granted, it enqueues'
 );
 
+-- What grant_roles() is made of. Each is undone at once, for it changes the functions themselves, and statements are counted
+-- (script/test coverage) for a function as it was deployed.
+
+savepoint as_deployed;
+select soniq._revoke_roles() \g /dev/null
+select is_empty(
+  $$
+    select role.name, function.oid::regprocedure
+    from roles as role
+    cross join pg_catalog.pg_proc as function
+    where function.pronamespace = 'soniq'::regnamespace
+      and has_function_privilege(role.name, function.oid, 'execute')
+  $$,
+  '_revoke_roles() leaves no function to any role'
+);
+select is_empty(
+  $$
+    select role.name, relation.oid::regclass
+    from roles as role
+    cross join pg_catalog.pg_class as relation
+    where relation.relnamespace = 'soniq'::regnamespace
+      and relation.relkind in ('r', 'p', 'v')
+      and has_any_column_privilege(role.name, relation.oid, 'select')
+  $$,
+  'nor any column of a table'
+);
+rollback to as_deployed;
+
+savepoint as_deployed;
+select soniq._own(owner => 'pg_monitor') \g /dev/null
+select is(pg_temp.owners(), 'pg_monitor, soniq_owner', '_own() gives away all but the schema');
+rollback to as_deployed;
+
+savepoint as_deployed;
+set local client_min_messages = error;
+alter role soniq_runner rename to soniq_test_runner;
+select soniq.grant_roles() \g /dev/null
+select is(pg_temp.owners(), 'soniq_owner', 'grant_roles() goes on where a role is missing');
+rollback to as_deployed;
+
 -- grant_roles(), called again.
 
 create function pg_temp.rights()
@@ -443,8 +484,8 @@ select soniq._own(owner => '"soniq test deployer"') \g /dev/null
 select format('grant create on database %I to "soniq test deployer"', current_database()) \gexec
 select pg_temp.as_role('soniq test deployer', 'select soniq.grant_roles()') \g /dev/null
 select is(
-  (select array_agg(distinct proowner::regrole) from pg_catalog.pg_proc where pronamespace = 'soniq'::regnamespace),
-  array['"soniq test deployer"'::regrole],
+  pg_temp.owners(),
+  '"soniq test deployer"',
   'without soniq_owner, everything stays with whoever deployed'
 );
 select is(
