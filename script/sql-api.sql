@@ -52,7 +52,7 @@ values
     '{metrics}'
   ),
   ('Time', 'What time makes due, and what time it is.', '{tick, clock}'),
-  ('Reference', 'What is deployed here.', '{version}');
+  ('Reference', 'What is deployed here, and who may use it ([security.md](security.md#roles)).', '{version, grant_roles}');
 
 -- Names are told from words by their underscores, parentheses and schema.
 create function pg_temp.code_in(prose text)
@@ -216,7 +216,7 @@ $$;
 \echo 'In psql, `\\df+ soniq.*` shows the same text.'
 \echo
 \echo 'They run with the rights of their owner, and nobody else may call them until that is granted'
-\echo '([design](design.md#security)). Functions whose names begin with an underscore are internal. The tables are for'
+\echo '([roles](security.md#roles)). Functions whose names begin with an underscore are internal. The tables are for'
 \echo 'reading, and `soniq.settings` also for writing; all else is written by the functions.'
 \echo
 

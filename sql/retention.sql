@@ -54,10 +54,13 @@ $$;
 comment on function soniq._missing_days() is
 'The days until which jobs will be kept that finish soon, as far as they have no partition yet.';
 
+-- As the owner, so that a partition is the owner's also where a superuser calls this by hand: tick() could not drop it otherwise.
 create or replace function soniq._make_partition(day date)
 returns void
 language plpgsql
 volatile
+security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   name constant text := soniq._partition_name(day => _make_partition.day);

@@ -1,5 +1,5 @@
 -- Ticking from within the database, for schedules and dead runners where no runner is up all the time. Any number of
--- sessions may tick at once, so runners need not be told. Run it as a role that may call soniq.tick(), in the database
+-- sessions may tick at once, so runners need not be told. Run it as a login with soniq_runner, in the database
 -- that has Soniq and pg_cron (1.5 or newer, for seconds); run again, it changes the job of the same name.
 
 select cron.schedule('soniq tick', '10 seconds', 'select soniq.tick()');

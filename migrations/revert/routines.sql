@@ -3,6 +3,13 @@
 
 begin;
 
+do $$
+begin
+  perform soniq._revoke_roles();
+  perform soniq._own(owner => pg_catalog.quote_ident(current_user)::regrole);
+end;
+$$;
+
 drop trigger retention_changed on soniq.settings;
 drop trigger retention_changed on soniq.queues;
 drop trigger retention_changed on soniq.job_types;

@@ -185,7 +185,12 @@ from pg_catalog.unnest(array[
     '_schedule_metrics',
     '_upkeep_metrics',
     '_vacuum_metrics',
-    'metrics'
+    'metrics',
+    '_rights',
+    '_own',
+    '_revoke_roles',
+    '_may_own',
+    'grant_roles'
 ]) as expected (name)
 left join pg_catalog.pg_proc as function
   on function.pronamespace = 'soniq'::pg_catalog.regnamespace

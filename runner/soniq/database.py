@@ -302,7 +302,10 @@ async def _remedy_where_missing(
     connection: asyncpg.Connection, url: str, error: asyncpg.PostgresError
 ) -> str:
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return f"as its owner, grant this user its use, or give another user than that of {masked(url)}"
+        return (
+            "grant this user soniq_runner, or which of Soniq's roles has what it is to do, or give another"
+            f" user than that of {masked(url)}"
+        )
     others = await _databases_with_schema(connection, url)
     if not others:
         return (

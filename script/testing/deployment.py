@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from .commands import ROOT, run
-from .server import Server
+from .server import USER, Server
 
 
 def psql(server: Server, database: str, *arguments: str | Path) -> str:
@@ -42,9 +42,9 @@ def write_snapshot(path: Path) -> None:
     run(ROOT / "script/generate", "snapshot", path)
 
 
-def deploy_snapshot(server: Server, database: str) -> None:
+def deploy_snapshot(server: Server, database: str, user: str = USER) -> None:
     """Builds the schema from the snapshot, made anew."""
     with tempfile.TemporaryDirectory(prefix="soniq-test-") as folder:
         snapshot = Path(folder) / "soniq.sql"
         write_snapshot(snapshot)
-        psql(server, database, "--file", snapshot)
+        psql(server, database, "--username", user, "--file", snapshot)

@@ -11,7 +11,7 @@ from .server import Server, debian_binaries
 JOBS = 2
 SHARED = "support.sql"  # what the test files include
 # These take locks on whole tables, or leave, rolled back, what files that count pages would come across.
-ALONE = ("retention.sql", "looking.sql", "plans.sql", "cost.sql")
+ALONE = ("retention.sql", "roles.sql", "looking.sql", "plans.sql", "cost.sql")
 TOTAL = re.compile(r"^Files=\d+, Tests=(\d+)", re.MULTILINE)
 BAD_FILE = re.compile(r"\(Wstat: .* Tests: \d+ Failed: (\d+)\)$", re.MULTILINE)
 SKIPPED = re.compile(r"^ok \d+ .*# SKIP", re.MULTILINE | re.IGNORECASE)

@@ -87,14 +87,23 @@ def test_rights(database: str) -> None:
         found = findings(url, 1)
         said = one(found, "problem", "rights")
         assert "may not call claim, complete, deregister_runner, fail, heartbeat" in said
-        assert "grant execute on function soniq.claim, soniq.complete" in said
-        assert said.endswith(" to doctor_user")
         assert "metrics" not in said
+        assert said.endswith("as an administrator: grant soniq_runner to doctor_user")
         said = one(findings(url, 1, metrics_port=1), "problem", "rights")
         assert "heartbeat, metrics, prune_schedules" in said
         # What may not be looked at is told, and the rest is looked at.
         assert "could not be looked at" in one(found, "note", "schedules")
         assert one(found, "ok", "listen")
+
+        # With one role it may do all, with another look at all.
+        rows(database, "grant soniq_runner to doctor_user")
+        assert one(findings(url, metrics_port=1), "ok", "rights")
+        assert "grant soniq_observer to this user" in one(findings(url), "note", "schedules")
+        rows(database, "grant soniq_observer to doctor_user")
+        assert not [each for each in findings(url) if "could not be looked at" in each["says"]]
+        rows(database, "select soniq._revoke_roles()")
+        said = one(findings(url, 1), "problem", "rights")
+        assert said.endswith("as the owner of the schema: select soniq.grant_roles()")
     finally:
         rows(database, "drop owned by doctor_user")
         rows(database, "drop role doctor_user")

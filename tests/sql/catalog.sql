@@ -19,8 +19,8 @@ select set_eq(
   $$select distinct substring(signature from '^soniq\.(\w+)') from public_functions$$,
   array[
     'cancel', 'claim', 'clock', 'complete', 'configure_queue', 'cron_next', 'cron_preview', 'delete_dead_letters',
-    'deregister_runner', 'enqueue', 'enqueue_many', 'fail', 'get_job', 'heartbeat', 'metrics', 'pause_queue',
-    'pause_schedule', 'preview_schedule', 'prune_dead_letters', 'prune_schedules', 'register_job_type',
+    'deregister_runner', 'enqueue', 'enqueue_many', 'fail', 'get_job', 'grant_roles', 'heartbeat', 'metrics',
+    'pause_queue', 'pause_schedule', 'preview_schedule', 'prune_dead_letters', 'prune_schedules', 'register_job_type',
     'register_runner', 'release', 'replay_dead_letters', 'resume_queue', 'resume_runner', 'resume_schedule',
     'retry', 'run_schedule_now', 'schedule', 'snooze', 'stop_waiting', 'take_bell', 'tick', 'unschedule', 'version',
     'wait_for_jobs', 'wake_others'
@@ -54,12 +54,12 @@ select is_empty(
 
 select ok(not has_schema_privilege('public', 'soniq', 'usage'), 'nobody may use the schema without a grant');
 
--- clock() and version() read nothing that needs a right.
+-- clock() and version() read nothing that needs a right, and grant_roles() is for who owns what it gives away.
 select is_empty(
   $$
     select signature
     from public_functions
-    where signature not in ('soniq.clock()', 'soniq.version()')
+    where signature not in ('soniq.clock()', 'soniq.version()', 'soniq.grant_roles()')
       and not (runs_as_owner and 'search_path=pg_catalog, pg_temp' = any (settings))
   $$,
   'every public function runs with its owner''s rights and a search_path that no caller can change'

@@ -29,6 +29,10 @@ EXIT_CODES = (
     " without jobs, 13 two of one name, 14 database unreachable, 15 schema not deployed, 16 schema of another"
     " version, 17 the database refuses, 18 not confirmed."
 )
+WHO_MAY = (
+    "watching takes the role soniq_observer, to see into jobs and to act on them soniq_admin: grant this"
+    " user one of them"
+)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 limit_option = click.option(
@@ -80,6 +84,8 @@ def on_database(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
                 f"the connection to the database at {masked(url)} was lost: {describe(error)};"
                 " see what was done, and run the command again"
             ) from error
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise DatabaseRefused(f"{_with_hint(error)}; {WHO_MAY}") from error
         except asyncpg.PostgresError as error:
             raise DatabaseRefused(_with_hint(error)) from error
         finally:

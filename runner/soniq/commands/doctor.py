@@ -118,7 +118,7 @@ async def _carry_out(check: Check, patient: Patient) -> list[Finding]:
                 "note",
                 check.__name__,
                 f"could not be looked at: {error}",
-                "run the doctor as the schema's owner to see more",
+                "grant soniq_observer to this user, or run the doctor as one that has it, to see more",
             )
         )
     except (*CANNOT_CONNECT, SoniqError) as error:

@@ -68,28 +68,38 @@ async def server(patient: Patient) -> AsyncIterator[Finding]:
 async def rights(patient: Patient) -> AsyncIterator[Finding]:
     """Whether this user may call what a runner calls."""
     called = FUNCTIONS if patient.metrics_port is None else (*FUNCTIONS, "metrics")
-    records = await patient.connection.fetch(
+    missing = await patient.connection.fetchval(
         """
-        select distinct function.proname as name, current_user as "user"
+        select array_agg(distinct function.proname order by function.proname)
         from pg_proc as function
         where function.pronamespace = 'soniq'::regnamespace
           and function.proname = any ($1::text[])
           and not has_function_privilege(function.oid, 'execute')
-        order by name
         """,
         called,
     )
-    if not records:
+    if not missing:
         yield Finding("ok", "rights", f"may call all {len(called)} functions that a runner calls")
         return
-    names = ", ".join(record["name"] for record in records)
-    grants = ", ".join(f"soniq.{record['name']}" for record in records)
     yield Finding(
         "problem",
         "rights",
-        f"may not call {names}",
-        f"as the owner of the schema: grant execute on function {grants} to {records[0]['user']}",
+        f"may not call {', '.join(missing)}",
+        await _remedy_for_rights(patient.connection, missing),
     )
+
+
+async def _remedy_for_rights(connection: asyncpg.Connection, missing: list[str]) -> str:
+    """How this user gets what a runner needs: by the role that has it, where there is that role."""
+    user, has_role = await connection.fetchrow(
+        "select quote_ident(current_user), pg_has_role(to_regrole('soniq_runner'), 'usage')"
+    )
+    if has_role is None:
+        grants = ", ".join(f"soniq.{name}" for name in missing)
+        return f"as the owner of the schema: grant execute on function {grants} to {user}"
+    if has_role:
+        return "soniq_runner has lost its rights; as the owner of the schema: select soniq.grant_roles()"
+    return f"as an administrator: grant soniq_runner to {user}"
 
 
 async def room(patient: Patient) -> AsyncIterator[Finding]:

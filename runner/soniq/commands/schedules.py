@@ -31,7 +31,8 @@ async def read_schedules(connection: asyncpg.Connection) -> list[asyncpg.Record]
             # Read as they lie and then sorted: in the order of names, each would be a page of its own.
             f"""
             with schedule as materialized (
-              select *
+              select
+                name, job_name, cron, every, timezone, next_run_at, last_due_at, last_job_id, paused
               from soniq.schedules
             )
             select

@@ -12,11 +12,12 @@ def generated(site: Site) -> Outcome:
     outcome = Outcome()
     with outcome.check("migrations/*/routines.sql"):
         run(ROOT / "script/generate", "routines", "--check")
-    with outcome.check("docs/sql-api.md"):
-        run(
-            *(ROOT / "script/generate", "sql-api", site.server.url(site.deployed), "--check"),
-            environment=site.server.environment(site.deployed),
-        )
+    for page, source in (("sql-api", "sql-api"), ("security", "roles")):
+        with outcome.check(f"docs/{page}.md"):
+            run(
+                *(ROOT / "script/generate", source, site.server.url(site.deployed), "--check"),
+                environment=site.server.environment(site.deployed),
+            )
     for page in ("settings", "cli", "performance"):
         with outcome.check(f"docs/{page}.md"):
             run(sys.executable, ROOT / "script/generate", page, "--check")

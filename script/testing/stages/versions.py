@@ -10,12 +10,18 @@ from pathlib import Path
 from .. import suite
 from ..commands import ROOT, CommandFailed, run
 from ..deployment import deploy_snapshot, psql
-from ..outcome import Outcome
-from ..server import as_server_user, debian_binaries, throwaway_server
+from ..outcome import CheckFailed, Outcome
+from ..server import Server, as_server_user, debian_binaries, throwaway_server
 from ..site import Site
 
 HOME = ROOT / "tests/postgres-versions"
 MODULES = HOME / "node_modules"
+ROLES = [f"soniq_{role}" for role in ("owner", "producer", "runner", "observer", "admin")]
+OWNERS = """
+select distinct relowner::regrole
+from pg_class
+where relnamespace = 'soniq'::regnamespace
+"""
 PACKAGES = re.compile(r'^    "(postgresql-\d+)": "npm:', re.MULTILINE)
 
 
@@ -56,12 +62,31 @@ def _on(binaries: Path, package: str) -> Outcome:
         tempfile.TemporaryDirectory(prefix="soniq-test-", dir="/tmp") as folder,
         throwaway_server(binaries=_usable(binaries, Path(folder))) as server,
     ):
+        outcome = _by_a_maker_of_roles(server)
         server.create_database("pgtap")
         deploy_snapshot(server, "pgtap")
         psql(server, "pgtap", "--file", _pgtap())
-        outcome = suite.run_suite(server, "pgtap")
+        outcome.add(suite.run_suite(server, "pgtap"))
         outcome.details = [f"{package}:\n{detail}" for detail in outcome.details]
         return outcome
+
+
+def _by_a_maker_of_roles(server: Server) -> Outcome:
+    """What a user may do with the roles that it makes differs most from one version to the next."""
+    outcome = Outcome()
+    with outcome.check("deployed, twice, by a user who may make roles and is no superuser"):
+        psql(server, "postgres", "--command", "create role maker login createrole")
+        psql(server, "postgres", "--command", "create database maker owner maker")
+        for _ in ("first", "second"):
+            deploy_snapshot(server, "maker", user="maker")
+        psql(server, "maker", "--username", "maker", "--command", "select soniq.tick()")
+        owners = psql(server, "maker", "--command", OWNERS).split()
+        if owners != ["soniq_owner"]:
+            raise CheckFailed(f"the tables belong to {owners}")
+    # For the suite they are a superuser's, who may grant them all that they ask for.
+    psql(server, "postgres", "--command", "drop database if exists maker")
+    psql(server, "postgres", "--command", f"drop role if exists maker, {', '.join(ROLES)}")
+    return outcome
 
 
 def _pgtap() -> Path:
