@@ -1,4 +1,41 @@
-#define IDS 4      /* two runners, and one more for each false death and each connection that breaks */
+/*
+ * The lease and its fence: sql/claim.sql, complete.sql, finish.sql, fail.sql, hand_back.sql, runners.sql and tick.sql.
+ *
+ * A job is claimed by runners that freeze, die, are declared dead though they live, and lose their connection in the
+ * middle of a call. Whatever they then report late, one outcome counts. Modelled are one job of two attempts, a runner
+ * that lives on and one that may die or leave.
+ *
+ *   Runner          a process with one slot: Claiming and Reporter, with resume_runner() after a broken connection; that it
+ *                   freezes is that others go on while it does not, for however long
+ *   Server          a call that was under way when the connection broke, and is carried out late, or never
+ *   Tick            tick(): _declare_lost_runners(), _take_back_jobs_of(), _take_back_overdue_jobs(), _forget_runners()
+ *   claim_job()     claim()
+ *   report()        complete(); fail(), also with a reason that gives the job up; snooze() and release() (hand_back)
+ *   end_job()       _move_to_finished() and _bury()
+ *   put_back()      _put_back(), with an attempt spent or not
+ *
+ * Left out, and why that is safe:
+ *   - Other jobs. A lease is one job's row, and what several have in common is their runner's row, which is here.
+ *   - Transactions. Each function locks its rows before it looks at them, reads them again once it has the lock, and holds it
+ *     until it commits; so one is here a step that nothing comes into. What that is worth show two of the variants.
+ *   - Heartbeats, deadlines and delays. A runner may seem silent at any time, a lease may be overdue at any time, and a job
+ *     may be claimed as soon as it is back: more happens here than can. What hurries a runner to stop is not needed.
+ *   - Rows of runners that somebody deletes by hand, cancel(), dead letters' replay (a new job), and crashes of the server,
+ *     which undo whole transactions.
+ *
+ * Claimed: no outcome is accepted but from the claim that has the job by right, that is the last, unless it was taken back
+ * or has reported; tick() takes it only from runners declared dead, or overdue; the job ends once; and it does end,
+ * whatever befalls the others, if one runner lives on, and every process that can take a step some time takes one.
+ *
+ * holds
+ * refuted -DWITHOUT_FENCE by an assertion: a late outcome counts for whoever has the job now.
+ * refuted -DATTEMPT_GOES_BACK by an assertion: what is handed back gets the attempt again that a late outcome names.
+ * refuted -DTAKE_BACK_WITHOUT_LOCK by an assertion: between look and deed the job went to a runner that lives.
+ * refuted -DCLAIM_WITHOUT_LOCK by a cycle: a runner is declared dead and forgotten in the middle of its claim.
+ * refuted -DWITHOUT_RESUME by a cycle: a claim whose answer was lost leaves the job to a runner that lives and knows nothing.
+ */
+
+#define IDS 4          /* two runners, one declared dead though it lives, and one connection that breaks */
 #define NOBODY 0
 
 mtype:state = { queued, processing, ended };
@@ -111,7 +148,6 @@ inline claim_job(id, has_lease, a, by_claim) {
 
 /* register_runner() */
 inline register(id) {
-  assert(last_id < IDS);
   last_id++;
   runners[last_id] = registered;
   id = last_id
@@ -250,4 +286,5 @@ init {
   }
 }
 
+/* It ends once, by an assertion, so again and again is once for all. */
 ltl the_job_ends { [] <> (ends > 0) }
