@@ -44,6 +44,12 @@ byte releases = 1;
 
 #define all_gone (lane[1] == gone && lane[2] == gone && lane[3] == gone && lane[4] == gone)
 
+#ifdef SKIPPING_LEAVES_A_HINT
+#define leaves_no_hint fails
+#else
+#define leaves_no_hint (fails || skips)
+#endif
+
 #define has(state) (lane[1] == state || lane[2] == state || lane[3] == state || lane[4] == state)
 
 /* Any one of the jobs in one state gets into another. */
@@ -103,9 +109,9 @@ inline forget() {
   start = 0
 }
 
-/* A session that claims, again and again. Its hint: */
+/* A session that claims, again and again. */
 active proctype Session() {
-  bool has_hint, is_full, is_whole, skips, fails;
+  bool has_hint, is_whole, is_full, skips, fails;
   byte last, earlier, start, readings;
   byte before, found, wanted, number, key;
 
@@ -114,54 +120,49 @@ active proctype Session() {
       /* _scan_start() */
       if
 #ifdef NEVER_WHOLE
-      :: !has_hint -> is_whole = true
-      :: has_hint -> is_whole = false
+      :: true
 #else
-      :: is_whole = true
-      :: has_hint && readings < READINGS -> is_whole = false
+      :: start = 0
+      :: has_hint && readings < READINGS
 #endif
       fi;
+      is_whole = (start == 0);
 
-      /* _pick_from_lane(): the oldest jobs that are there and not locked. */
+      /* _pick_from_lane(): the oldest jobs that are there and that nobody has locked. */
       select (wanted : 1 .. MOST);
-      for (key : 1 .. JOBS) {
-        if
-        :: lane[key] == queued && number < wanted && (is_whole || key > start) && !(skips && key % 2) ->
-          lane[key] = picked;
-          found = key;
-          number++
-        :: else
-        fi
+      d_step {
+        for (key : 1 .. JOBS) {
+          if
+          :: lane[key] == queued && number < wanted && key > start && !(skips && key % 2) ->
+            lane[key] = picked;
+            found = key;
+            number++
+          :: else
+          fi
+        };
+        is_full = (number == wanted)
       };
-      is_full = (number == wanted);
 
+      /* A transaction that is rolled back has remembered nothing. */
       if
       :: rollbacks > 0 -> rollbacks--; fails = true
       :: true
       fi;
       if
-      :: fails /* which undoes what was remembered */
-#ifndef SKIPPING_LEAVES_A_HINT
-      :: !fails && skips
-      :: !fails && !skips && is_whole -> readings = 0; forget() /* it was quick */
-      :: !fails && !skips ->
-#else
-      :: !fails && is_whole -> readings = 0; forget()
-      :: !fails ->
-#endif
-        if
-        :: is_whole -> readings = 0
-        :: !is_whole && readings < READINGS -> readings++
-        :: else
-        fi;
+      :: leaves_no_hint
+      :: !leaves_no_hint && is_whole -> readings = 0; forget() /* it was quick */
+      :: !leaves_no_hint ->
+        readings = (is_whole || readings == READINGS -> 0 : readings + 1);
         remember();
-        for (key : 1 .. JOBS) {
-          assert(!is_whole || lane[key] != queued || key > start)
+        d_step {
+          for (key : 1 .. JOBS) {
+            assert(!is_whole || lane[key] != queued || key > start)
+          }
         }
       fi;
-      found = 0; before = 0; wanted = 0; number = 0; is_full = false; is_whole = false; key = 0
+      is_whole = false; is_full = false; before = 0; found = 0; wanted = 0; number = 0; key = 0
     };
-    atomic {
+    d_step {
       for (key : 1 .. JOBS) {
         if
         :: lane[key] == picked -> lane[key] = (fails -> queued : gone)
@@ -169,13 +170,13 @@ active proctype Session() {
         fi
       };
       key = 0;
-      fails = false;
-      /* A claim that skips jobs follows one that does not. */
-      if
-      :: skips = false
-      :: !skips -> skips = true
-      fi
-    }
+      fails = false
+    };
+    /* A claim that skips jobs follows one that does not. */
+    if
+    :: skips = false
+    :: !skips -> skips = true
+    fi
   od
 }
 

@@ -261,17 +261,27 @@ proctype Tick() {
       :: is_leased -> fail_lease()
       :: true
       fi;
-      for (id : 1 .. IDS) {
+      d_step {
+        for (id : 1 .. IDS) {
+          if
+          /* _forget_runners() */
+          :: runners[id] == lost && runner_id != id -> runners[id] = absent
+          /* _declare_lost_runners(): who crashed is silent, */
+          :: runners[id] == registered && has_crashed[id] -> runners[id] = lost
+          :: else
+          fi
+        }
+      };
+      /* and one who lives may seem so. */
+      if
+      :: false_deaths > 0 ->
+        select (id : 1 .. last_id);
         if
-        /* _forget_runners() */
-        :: runners[id] == lost && runner_id != id -> runners[id] = absent
-        /* _declare_lost_runners(): who crashed is silent, one who lives may seem so. */
-        :: runners[id] == registered && has_crashed[id] -> runners[id] = lost
-        :: runners[id] == registered && !has_crashed[id] && false_deaths > 0 -> false_deaths--; runners[id] = lost
-        :: runners[id] == registered && !has_crashed[id]
+        :: runners[id] == registered -> false_deaths--; runners[id] = lost
         :: else
         fi
-      };
+      :: true
+      fi;
       id = 0
     }
   od
