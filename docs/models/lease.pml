@@ -20,8 +20,9 @@
  *     until it commits; so one is here a step that nothing comes into. What that is worth show two of the variants.
  *   - Heartbeats, deadlines and delays. A runner may seem silent at any time, a lease may be overdue at any time, and a job
  *     may be claimed as soon as it is back: more happens here than can. What hurries a runner to stop is not needed.
- *   - Rows of runners that somebody deletes by hand, cancel(), dead letters' replay (a new job), and crashes of the server,
- *     which undo whole transactions.
+ *   - Rows of runners that somebody deletes by hand, and the chore that looks for their jobs once a minute; it would also
+ *     find, so late, what -DCLAIM_WITHOUT_LOCK loses. cancel(), which takes queued jobs alone, under the lock of their row.
+ *     Dead letters' replay, which makes new jobs. Crashes of the server, which undo whole transactions.
  *
  * Claimed: no outcome is accepted but from the claim that has the job by right, that is the last, unless it was taken back
  * or has reported; tick() takes it only from runners declared dead, or overdue; the job ends once; and it does end,
