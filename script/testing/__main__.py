@@ -57,6 +57,8 @@ def _run(name: str, site: Site) -> Outcome:
     verdict = "FAILED" if outcome.failed else "ok" if outcome.passed else "SKIPPED"
     line = f"{name:<10} {verdict:<8} {seconds:6.1f} s  {outcome.counts()}"
     print(f"{line}; {outcome.note}" if outcome.note else line)
+    for entry in outcome.report:
+        print(f"    {entry}")
     for detail in outcome.details:
         print(textwrap.indent(detail.rstrip(), "    ") + "\n")
     sys.stdout.flush()

@@ -12,12 +12,13 @@ class CheckFailed(Exception):
 
 @dataclass
 class Outcome:
-    """A stage's result. `note` stands on its line; `details` are shown only if something failed."""
+    """A stage's result. `note` stands on its line, `report` below it; `details` tell what failed."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     note: str = ""
+    report: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
 
     @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..outcome import Outcome
 from ..site import Site
-from . import generated, migrations, pgtap, python, versions
+from . import generated, migrations, models, pgtap, python, versions
 
 STAGES: dict[str, Callable[[Site], Outcome]] = {
     "generated": generated.generated,
@@ -12,6 +12,7 @@ STAGES: dict[str, Callable[[Site], Outcome]] = {
     "squawk": migrations.squawk,
     "ruff": python.ruff,
     "mypy": python.mypy,
+    "models": models.models,
     "pgtap": pgtap.pgtap,
     "lint": pgtap.lint,
     "coverage": pgtap.coverage,
