@@ -3,8 +3,9 @@
 -- the key it claimed last and starts above it.
 --
 -- Transactions commit in another order than they took their keys, so a job may turn up a little below that key. While the
--- runner keeps up with the jobs, it therefore starts above a key that was the last a tenth of a second ago; where it
--- got as many as it asked for, there are more above, and it starts at the last.
+-- runner keeps up with the jobs, it therefore starts above a key that was the last a tenth of a second ago or before; as
+-- long as there is none, it reads from the beginning. Where it got as many as it asked for, there are more above, and it
+-- starts at the last.
 --
 -- It is a hint and no more: a slow transaction may commit a job further below. So the whole lane is read again as soon
 -- as twenty times what the last whole reading took has passed, which leaves at most a twentieth of the time
@@ -12,10 +13,13 @@
 --
 -- The hint lives in a setting of the session, soniq.lane_<lane_id>, as an array of whole numbers; times are in microseconds:
 --
---   1, 2     the key claimed last: its scheduled_at and its id
---   3, 4     when the lane was last read whole, and how long that took
---   5, 6, 7  an earlier key, and when it was kept
---   8        1 if the last reading got as much as it wanted, else 0
+--   1, 2      the key claimed last: its scheduled_at and its id
+--   3, 4      when the lane was last read whole, and how long that took
+--   5, 6      a key that was the last a tenth of a second ago or before; 0, 0 if there is none
+--   7, 8, 9   the key that will be next in that place, and when it was the last
+--   10        1 if the last reading got as much as it wanted, else 0
+--
+-- The server's clock may be set back, so what it says to be in the future is over.
 --
 -- A pooler that hands the session to another client passes on a hint that is just as good there.
 
@@ -41,8 +45,8 @@ returns boolean
 language sql
 volatile
 as $$
-  select _is_in_force.hint[4] > 0
-    and soniq._microseconds(pg_catalog.clock_timestamp()) - _is_in_force.hint[3] < 20 * _is_in_force.hint[4];
+  select soniq._microseconds(pg_catalog.clock_timestamp()) - _is_in_force.hint[3]
+    between 0 and 20 * _is_in_force.hint[4] - 1;
 $$;
 
 create or replace function soniq._scan_start(lane_id integer)
@@ -52,11 +56,13 @@ volatile
 as $$
 declare
   hint constant bigint[] := soniq._scan_hint(lane_id => _scan_start.lane_id);
+  start bigint[];
 begin
-  if soniq._is_in_force(hint => hint) and hint[8] = 1 then
-    return query select timestamptz 'epoch' + hint[1] * interval '1 microsecond', hint[2];
-  elsif soniq._is_in_force(hint => hint) then
-    return query select timestamptz 'epoch' + hint[5] * interval '1 microsecond', hint[6];
+  if soniq._is_in_force(hint => hint) then
+    start := case when hint[10] = 1 then hint[1:2] else hint[5:6] end;
+  end if;
+  if start[2] > 0 then
+    return query select timestamptz 'epoch' + start[1] * interval '1 microsecond', start[2];
   else
     return query select timestamptz '-infinity', bigint '0';
   end if;
@@ -98,7 +104,8 @@ declare
   now constant bigint := soniq._microseconds(pg_catalog.clock_timestamp());
   jobs constant integer := pg_catalog.cardinality(picked);
   last_key bigint[];
-  earlier bigint[];
+  older bigint[] := before[5:6];
+  newer bigint[] := before[7:9];
   hint bigint[];
 begin
   if _remember_scan.walked > 0 or not whole then
@@ -112,17 +119,19 @@ begin
       last_key := coalesce(greatest(before[1:2], last_key), '{0,0}');
     end if;
 
-    earlier := case
-      when now - before[7] < 100000 then before[5:7]
-      else coalesce(before[1:2], last_key) || now
-    end;
-    if earlier[1:2] > last_key then
-      earlier := last_key || now;
+    if before is null or newer[1:2] > last_key then
+      -- A whole reading has begun anew, and what is a little late may lie below anything that it has found.
+      older := '{0,0}';
+      newer := last_key || now;
+    elsif now - newer[3] not between 0 and 99999 then
+      older := newer[1:2];
+      newer := last_key || now;
     end if;
 
     hint := last_key
       || case when whole then array[now, _remember_scan.walked] else before[3:4] end
-      || earlier
+      || older
+      || newer
       || full_share::integer::bigint;
   end if;
 
@@ -145,12 +154,12 @@ set enable_sort = off
 as $$
 declare
   started_at constant timestamptz := pg_catalog.clock_timestamp();
-  -- Until then it is not asked.
+  -- Until then it is not asked, which is at most a minute.
   rests_until constant bigint := nullif(pg_catalog.current_setting('soniq.priorities_rest_until', true), '')::bigint;
   next_priority smallint;
   walked bigint;
 begin
-  if rests_until > soniq._microseconds(started_at) then
+  if rests_until - soniq._microseconds(started_at) between 0 and 60000000 then
     return from_priority;
   end if;
   select job.priority
@@ -164,7 +173,9 @@ begin
   walked := soniq._walked(started_at => started_at, jobs => 0);
   if walked > 0 then
     perform pg_catalog.set_config(
-      'soniq.priorities_rest_until', (soniq._microseconds(pg_catalog.clock_timestamp()) + 20 * walked)::text, false
+      'soniq.priorities_rest_until',
+      (soniq._microseconds(pg_catalog.clock_timestamp()) + least(20 * walked, 60000000))::text,
+      false
     );
   end if;
   return (next_priority - 1)::smallint;

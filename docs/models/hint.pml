@@ -91,12 +91,12 @@ inline remember() {
   :: else
   fi;
   if
-  :: has_hint /* the earlier key was kept less than a tenth of a second ago */
-  :: earlier = (has_hint -> before : last)
-  fi;
-  if
-  :: earlier > last -> earlier = last
-  :: else
+  :: !has_hint || newer > last -> earlier = 0; newer = last
+  :: else ->
+    if
+    :: true /* the newer one was kept less than a tenth of a second ago */
+    :: earlier = newer; newer = last
+    fi
   fi;
   has_hint = true;
   start = (is_full -> last : earlier)
@@ -106,13 +106,14 @@ inline forget() {
   has_hint = false;
   last = 0;
   earlier = 0;
+  newer = 0;
   start = 0
 }
 
 /* A session that claims, again and again. */
 active proctype Session() {
   bool has_hint, is_whole, is_full, skips, fails;
-  byte last, earlier, start, readings;
+  byte last, earlier, newer, start, readings;
   byte before, found, wanted, number, key;
 
   do

@@ -27,6 +27,7 @@ class Lookout:
         self._doorbell = doorbell
         self._poll_interval = poll_interval
         self._told = Heard()
+        self._was_due = False
         self._may_be_more = False
         self._sign_is_new = False
         self._found_at = float("-inf")
@@ -59,7 +60,8 @@ class Lookout:
         """A claim begins: what is rung from now on may be about jobs that it does not see."""
         self._sign_is_new = False
         self._told = self._doorbell.take_heard()
-        if time.monotonic() >= self._due_at:
+        self._was_due = time.monotonic() >= self._due_at
+        if self._was_due:
             self._knows_due = False
 
     async def looked(self, queues: Sequence[str], *, may_be_more: bool) -> None:
@@ -89,7 +91,8 @@ class Lookout:
 
     def _for_others(self, queues: Sequence[str], told: Heard) -> Sequence[str]:
         """The queues in which jobs may be left that no other runner knows of."""
-        if told.may_be_more or (self._doorbell.waiting and not told.queues):
+        # What is due is announced to nobody, and this runner may have taken it in the place of what it was told of.
+        if told.may_be_more or self._was_due or (self._doorbell.waiting and not told.queues):
             return [*queues, *told.queues]
         return told.queues[len(queues) :]
 

@@ -17,10 +17,12 @@ as $$
   where lane.queue = hint_name.queue;
 $$;
 
--- The session read the whole lane so long ago, it took so long, and the last job it claimed was this one; the key that it
--- kept just now is that of `earlier`, by default the same.
+-- The session read the whole lane so long ago, it took so long, and the last job it claimed was this one; the key that was
+-- the last long enough ago is that of `earlier`, by default the same, and the next in its place that of `newer`, kept so
+-- long ago.
 create function pg_temp.set_hint(
-  job_id bigint, read_ago interval, reading_took interval, earlier bigint default null, full_share boolean default false
+  job_id bigint, read_ago interval, reading_took interval, earlier bigint default null, full_share boolean default false,
+  newer bigint default null, kept_ago interval default '0'
 )
 returns void
 language sql
@@ -32,15 +34,18 @@ as $$
       job.id,
       extract(epoch from clock_timestamp() - set_hint.read_ago) * 1000000,
       extract(epoch from set_hint.reading_took) * 1000000,
-      extract(epoch from kept.scheduled_at) * 1000000,
-      kept.id,
-      extract(epoch from clock_timestamp()) * 1000000,
+      extract(epoch from earlier.scheduled_at) * 1000000,
+      earlier.id,
+      extract(epoch from newer.scheduled_at) * 1000000,
+      newer.id,
+      extract(epoch from clock_timestamp() - set_hint.kept_ago) * 1000000,
       set_hint.full_share::integer
     ]::bigint[]::text,
     true
   )
   from soniq.get_job(set_hint.job_id) as job
-  cross join soniq.get_job(coalesce(set_hint.earlier, set_hint.job_id)) as kept;
+  cross join soniq.get_job(coalesce(set_hint.earlier, set_hint.job_id)) as earlier
+  cross join soniq.get_job(coalesce(set_hint.newer, set_hint.job_id)) as newer;
 $$;
 
 create function pg_temp.last_key(queue text)
@@ -123,8 +128,8 @@ $$;
 select pg_temp.remember((:'jobs'::bigint[])[4], full_share => true) \g /dev/null
 select is(pg_temp.last_key('hints back'), (:'jobs'::bigint[])[4], 'a reading that took long leaves a hint');
 select is(
-  (current_setting(pg_temp.hint_name('hints back'))::bigint[])[6], (:'jobs'::bigint[])[4],
-  'which is the earlier one, too, for the present'
+  (current_setting(pg_temp.hint_name('hints back'))::bigint[])[5:6], '{0,0}',
+  'and as none was the last a tenth of a second ago, the lane is read whole again while it is not found full'
 );
 select pg_temp.remember((:'jobs'::bigint[])[2], full_share => false) \g /dev/null
 select is(
@@ -152,6 +157,49 @@ select is(pg_temp.claimed('{hints late}'), 'j3 j4', 'one that left nothing start
 select is(
   pg_temp.last_key('hints late'), (:'jobs'::bigint[])[4], 'and the last key does not go back to what came late'
 );
+
+select pg_temp.four_jobs('hints kept') as jobs \gset
+select pg_temp.set_hint(
+  (:'jobs'::bigint[])[3], read_ago => '1 second', reading_took => '1 second', earlier => (:'jobs'::bigint[])[1],
+  newer => (:'jobs'::bigint[])[2], kept_ago => '0'
+) \g /dev/null
+select is(pg_temp.claimed('{hints kept}', max_jobs => 1), 'j2', 'it goes on to start at the same');
+select is(
+  (current_setting(pg_temp.hint_name('hints kept'))::bigint[])[6], (:'jobs'::bigint[])[1],
+  'until another was the last a tenth of a second ago'
+);
+select pg_temp.set_hint(
+  (:'jobs'::bigint[])[3], read_ago => '1 second', reading_took => '1 second', earlier => (:'jobs'::bigint[])[1],
+  newer => (:'jobs'::bigint[])[2], kept_ago => '100 milliseconds'
+) \g /dev/null
+select is(pg_temp.claimed('{hints kept}'), 'j3 j4', 'a claim that finds all there is');
+select is(
+  (current_setting(pg_temp.hint_name('hints kept'))::bigint[])[6:8],
+  array[(:'jobs'::bigint[])[2], extract(epoch from job.scheduled_at) * 1000000, job.id]::bigint[],
+  'puts that in its place, and keeps its own last for later'
+)
+from soniq.get_job((:'jobs'::bigint[])[4]) as job;
+
+-- The server's clock is set back.
+
+select pg_temp.four_jobs('hints clock') as jobs \gset
+select pg_temp.set_hint((:'jobs'::bigint[])[4], read_ago => '-1 hour', reading_took => '1 second') \g /dev/null
+select is(pg_temp.claimed('{hints clock}', max_jobs => 1), 'j1', 'a hint of the future is not in force');
+select set_config('soniq.priorities_rest_until', (soniq._microseconds(clock_timestamp()) + 3600000000)::text, true) \g /dev/null
+select isnt(soniq._last_empty_priority('1000'), '1000', 'nor is a rest that ends in more than a minute');
+
+-- A job of long ago.
+
+select pg_temp.four_jobs('hints epoch') as jobs \gset
+select soniq.enqueue('j0', queue => 'hints epoch', scheduled_at => '1969-01-01 00:00+00') \g /dev/null
+select pg_temp.set_hint((:'jobs'::bigint[])[4], read_ago => '1 second', reading_took => '1 second') \g /dev/null
+select set_config(
+  pg_temp.hint_name('hints epoch'),
+  (hint.value[1:4] || '{0,0}'::bigint[] || hint.value[7:10])::text,
+  true
+)
+from (select current_setting(pg_temp.hint_name('hints epoch'))::bigint[] as value) as hint \g /dev/null
+select is(pg_temp.claimed('{hints epoch}', max_jobs => 1), 'j0', 'where there is no earlier key, the very first is found');
 
 -- Not in force.
 
