@@ -5,7 +5,6 @@ The doorbell listens on it between claims.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -14,7 +13,7 @@ import asyncpg
 from soniq.database import persist
 from soniq.doorbell import Doorbell
 from soniq.execution import LONGEST_WAIT, Execution
-from soniq.job import Job
+from soniq.job import ClaimedJob
 from soniq.lookout import Lookout
 from soniq.outcomes import Done, Outcome
 from soniq.reporting import Reporter
@@ -31,16 +30,11 @@ UNKNOWN_RUNNER = "SQ011"
 
 # Claims may be committed asynchronously: one lost in a crash is only made again.
 CLAIM = (
-    "select claimed.job_id, claimed.job_name, claimed.args, claimed.headers, claimed.queue, claimed.priority,"
-    " claimed.attempt, claimed.max_attempts, claimed.scheduled_at, claimed.claimed_at,"
-    " claimed.timeout, claimed.deadline, claimed.schedule, claimed.due_at"
+    f"select {ClaimedJob.COLUMNS}"
     " from pg_catalog.set_config('synchronous_commit', 'off', true)"
     " cross join soniq.claim("
     "runner_id => $1, queues => $2, max_jobs => $3, skip_jobs => $4) as claimed"
 )
-
-# Without json.loads()' look for blanks: the server's JSON has none around it.
-decode = json.JSONDecoder().raw_decode
 
 
 class Claimer:
@@ -163,7 +157,7 @@ class Claimer:
         self._lookout.look_now()
         while True:
             room = self._room()
-            jobs: list[Job] = []
+            jobs: list[ClaimedJob] = []
             if room and (self._burst or self._lookout.should_look):
                 self._may_be_again = False
                 self._lookout.looking()
@@ -208,7 +202,7 @@ class Claimer:
         room = self._execution.room
         return room if self._left is None else min(room, self._left)
 
-    def _count(self, jobs: Sequence[Job]) -> None:
+    def _count(self, jobs: Sequence[ClaimedJob]) -> None:
         if self._left is not None and jobs:
             self._left -= len(jobs)
             if self._left == 0:
@@ -222,7 +216,7 @@ class Claimer:
             pass
         self._news.clear()
 
-    async def _claim(self, connection: asyncpg.Connection, room: int) -> list[Job]:
+    async def _claim(self, connection: asyncpg.Connection, room: int) -> list[ClaimedJob]:
         if self.runner_id is None:
             self.runner_id = await self._register(connection)
         any_kind = min(self._execution.room_for_sync, room)
@@ -232,10 +226,7 @@ class Claimer:
         self._may_be_more = len(rows) == any_kind
         if len(rows) == any_kind < room:
             rows += await self._claim_async(connection, room - any_kind)
-        return [
-            Job(job_id, name, decode(args)[0], decode(headers)[0] if headers else {}, *rest)
-            for job_id, name, args, headers, *rest in rows
-        ]
+        return [ClaimedJob.of(row) for row in rows]
 
     async def _claim_async(self, connection: asyncpg.Connection, room: int) -> list[asyncpg.Record]:
         """What there is for handlers that are async, beyond the others that wait."""

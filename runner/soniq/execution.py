@@ -21,7 +21,7 @@ from soniq import forking, outcomes
 from soniq.containment import contain
 from soniq.errors import BadDeclaration
 from soniq.handler import Handler
-from soniq.job import Job, PermanentFailure, Snooze, seconds_to_interval
+from soniq.job import ClaimedJob, Job, PermanentFailure, Snooze, seconds_to_interval
 from soniq.metering import Meter, status_of
 from soniq.middleware import nest
 from soniq.outcomes import Failed, Outcome, Released, Snoozed
@@ -61,7 +61,7 @@ class Running:
     since: when that began, first the holding, then the work.
     """
 
-    job: Job
+    job: ClaimedJob
     is_sync: bool
     holds_thread: bool
     since: float
@@ -172,7 +172,7 @@ class Execution:
         """How it stands with the threads; may be read from any thread."""
         return SyncRoom(self._thread_count, len(self._on_threads), self._sync_jobs_wait)
 
-    def start(self, tasks: asyncio.TaskGroup, jobs: Iterable[Job]) -> None:
+    def start(self, tasks: asyncio.TaskGroup, jobs: Iterable[ClaimedJob]) -> None:
         """Starts the handlers of claimed jobs, each as soon as a slot is free."""
         if self._watchdog is None:
             self._watch()
@@ -286,7 +286,7 @@ class Execution:
         self._pace.count(time.monotonic() - running.since)
 
     def _set_deadline(self, running: Running) -> None:
-        seconds = running.job.timeout.total_seconds()
+        seconds = running.job.timeout_seconds
         if seconds:
             running.deadline = running.since + seconds
             # One alarm for all jobs: that of each would cost more than a quick job.
