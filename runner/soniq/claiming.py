@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import asyncpg
 
@@ -232,10 +233,7 @@ class Claimer:
         self._may_be_more = len(rows) == any_kind
         if len(rows) == any_kind < room:
             rows += await self._claim_async(connection, room - any_kind)
-        return [
-            Job(job_id, name, decode(args)[0], decode(headers)[0] if headers else {}, *rest)
-            for job_id, name, args, headers, *rest in rows
-        ]
+        return [_job_of(*row) for row in rows]
 
     async def _claim_async(self, connection: asyncpg.Connection, room: int) -> list[asyncpg.Record]:
         """What there is for handlers that are async, beyond the others that wait."""
@@ -251,3 +249,13 @@ class Claimer:
             took = loop.time() - started
             self._skip_again_at = started + (1 + REST_AFTER_SKIPPING) * took
         return rows
+
+
+def _job_of(job_id: int, name: str, args: str, headers: str | None, *rest: Any) -> Job:
+    try:
+        return Job(job_id, name, decode(args)[0], decode(headers)[0] if headers else {}, *rest)
+    except (ValueError, RecursionError) as error:
+        # A number or a nesting that PostgreSQL takes and Python does not read: the job's failure, not the runner's.
+        job = Job(job_id, name, {}, {}, *rest)
+        job.unreadable = str(error)
+        return job

@@ -13,6 +13,7 @@ class Job:
 
     headers are what its producer sent along beside the arguments; {} if nothing.
     A periodic job carries its schedule's name and the time for which it was enqueued, as due_at.
+    unreadable: why Python could not read args or headers. No handler sees such a job.
     """
 
     id: int
@@ -29,6 +30,7 @@ class Job:
     deadline: datetime | None
     schedule: str | None
     due_at: datetime | None
+    unreadable: str | None = None
 
 
 class Snooze(Exception):
