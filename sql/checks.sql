@@ -262,6 +262,13 @@ begin
       pg_catalog.format('scheduled_at is %s', scheduled_at),
       'Give a time on the calendar.'
     );
+  -- Clients read times into calendars of these years; a runner could not read what it has claimed.
+  elsif scheduled_at not between '0001-01-02 00:00+00' and '9999-12-30 00:00+00' then
+    perform soniq._refuse(
+      'SQ006',
+      pg_catalog.format('scheduled_at is %s', scheduled_at),
+      'Give a time between the years 1 and 9999.'
+    );
   end if;
 end;
 $$;

@@ -419,7 +419,10 @@ class Execution:
                 f"no handler for {job.name!r} in this runner's modules (it has: {known})",
                 "unknown_job",
             )
-        bound, problem = handler.bind(job.args)
+        if job.unreadable:
+            problem: str | None = f"its args or headers cannot be read: {job.unreadable}"
+        else:
+            bound, problem = handler.bind(job.args)
         if problem:
             return outcomes.failed(job, "InvalidArguments", problem, "invalid_arguments")
         try:

@@ -49,10 +49,12 @@ class ClaimedJob(Job):
     """A Job made of a row of COLUMNS, each read when it is asked for: to read all took an eighth of a quick job's time.
 
     Times come as seconds, which are exact to the microsecond from the year 1700 to 2240.
+    unreadable: why Python could not read args or headers, which then are empty; None if it could.
     """
 
-    __slots__ = ("_row",)
+    __slots__ = ("_row", "unreadable")
     _row: Sequence[Any]
+    unreadable: str | None
 
     COLUMNS = (
         "claimed.job_id, claimed.job_name, claimed.args, claimed.headers, claimed.queue, claimed.priority,"
@@ -63,7 +65,6 @@ class ClaimedJob(Job):
     )
     # Where in a row the others are, and how they are read.
     _LATER: Mapping[str, tuple[int, Callable[[Any], Any]]] = {
-        "headers": (3, lambda text: _decode(text)[0] if text else {}),
         "priority": (5, _given),
         "max_attempts": (7, _given),
         "scheduled_at": (8, _moment),
@@ -80,7 +81,14 @@ class ClaimedJob(Job):
         job = cls.__new__(cls)
         job._row = row
         job.id, job.name, job.queue, job.attempt = row[0], row[1], row[4], row[6]
-        job.args = _decode(row[2])[0]
+        job.args, job.headers, job.unreadable = {}, {}, None
+        try:
+            job.args = _decode(row[2])[0]
+            if row[3]:
+                job.headers = _decode(row[3])[0]
+        except (ValueError, RecursionError) as error:
+            # A number or a nesting that PostgreSQL takes and Python does not: the job's failure, not the runner's.
+            job.unreadable = str(error)
         return job
 
     @property

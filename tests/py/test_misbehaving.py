@@ -176,6 +176,25 @@ def test_a_huge_message_leaves_the_frames_in_the_traceback(
     assert error["traceback"].endswith("... (50,000,013 characters)\n")
 
 
+def test_what_python_cannot_read_fails_the_job_and_not_the_runner(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    write_jobs(HANDLERS)
+    runner = start_runner(database, poll_interval=0.2)
+    runner.wait_for_log("jobs at once")
+    deep = '{"how": ' + "[" * 3000 + "]" * 3000 + "}"
+    for args, headers in (('{"how": ' + "9" * 5000 + "}", "{}"), (deep, "{}"), ("{}", deep)):
+        [(job_id,)] = rows(
+            database, "select soniq.enqueue('fine', %s, headers => %s)", args, headers
+        )
+        job = ended(database, job_id)
+        assert job["reason"] == "invalid_arguments"
+        [error] = job["errors"]
+        assert error["message"].startswith("its args or headers cannot be read: ")
+    assert run(database, "fine")["result"] == "fine"
+    assert runner.stop() == 0
+
+
 FORKING = """
     import os, socket, sys, time
     from soniq import Soniq

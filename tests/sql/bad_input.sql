@@ -181,6 +181,14 @@ join (values
     'scheduled_at is -infinity', 'Give a time on the calendar.'
   ),
   (
+    'time', 'scheduled_at => ''0044-03-15 00:00+00 BC''', 'SQ006',
+    'scheduled_at is 0044-03-15 00:00:00+00 BC', 'Give a time between the years 1 and 9999.'
+  ),
+  (
+    'time', 'scheduled_at => ''10000-01-01 00:00+00''', 'SQ006',
+    'scheduled_at is 10000-01-01 00:00:00+00', 'Give a time between the years 1 and 9999.'
+  ),
+  (
     'time', 'scheduled_at => now(), delay => ''1 second''', 'SQ006',
     'scheduled_at and delay are both given', 'Give scheduled_at for a time, or delay for a wait from now.'
   ),
