@@ -90,7 +90,7 @@ immutable
 parallel safe
 as $$
   select pg_catalog.length(_is_name.name) between 1 and _is_name.longest
-    and _is_name.name !~ '^\s|\s$|[[:cntrl:]]';
+    and _is_name.name !~ '^[[:space:]]|[[:space:]]$|[[:cntrl:]]';
 $$;
 
 create or replace function soniq._check_name(code text, what text, name text, longest integer)
@@ -3143,7 +3143,7 @@ begin
     join pg_catalog.pg_class as partition
       on partition.oid = inheritance.inhrelid
     where inheritance.inhparent = 'soniq.finished_jobs'::pg_catalog.regclass
-      and partition.relname ~ '^finished_jobs_\d{8}$'
+      and partition.relname ~ '^finished_jobs_[0-9]{8}$'
       and partition.relname < soniq._partition_name(day => today)
     order by partition.relname
   loop

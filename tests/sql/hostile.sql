@@ -94,6 +94,16 @@ select is_empty(
   'nor one of Soniq''s functions without it'
 );
 
+-- What a backslash means in a plain literal is for the session to set (standard_conforming_strings).
+select is_empty(
+  $$
+    select signature
+    from routines
+    where regexp_replace(code, '\mE''[^'']*''', '', 'g') like '%\\%'
+  $$,
+  'no literal means another thing to a session with old-fashioned strings'
+);
+
 -- EXECUTE: what is put together from strings, and why it has to be.
 
 create temporary table executed (function text, starts text, reason text);
