@@ -56,7 +56,7 @@ immutable
 parallel safe
 as $$
   select pg_catalog.length(_is_name.name) between 1 and _is_name.longest
-    and _is_name.name !~ '^\s|\s$|[[:cntrl:]]';
+    and _is_name.name !~ '^[[:space:]]|[[:space:]]$|[[:cntrl:]]';
 $$;
 
 create or replace function soniq._check_name(code text, what text, name text, longest integer)

@@ -179,7 +179,7 @@ begin
     join pg_catalog.pg_class as partition
       on partition.oid = inheritance.inhrelid
     where inheritance.inhparent = 'soniq.finished_jobs'::pg_catalog.regclass
-      and partition.relname ~ '^finished_jobs_\d{8}$'
+      and partition.relname ~ '^finished_jobs_[0-9]{8}$'
       and partition.relname < soniq._partition_name(day => today)
     order by partition.relname
   loop

@@ -154,6 +154,103 @@ $$;
 comment on function soniq.take_bell() is
 'Gives the session a bell, by which it can be woken, and answers with its number: LISTEN to the channel soniq_bell_<number>. It stays the session''s until it ends. NULL if all 1024 are taken; such a session is not woken.';
 
+create or replace function soniq._try_sign(bell integer, key integer)
+returns boolean
+language sql
+volatile
+as $$
+  -- What was taken before the one that somebody else has is given back.
+  select case
+    when not pg_catalog.pg_try_advisory_lock(soniq._sign(part => _try_sign.bell), _try_sign.key)
+      then false
+    when not pg_catalog.pg_try_advisory_lock_shared(soniq._sign(part => 1024 + _try_sign.bell / 32), _try_sign.key)
+      then not pg_catalog.pg_advisory_unlock(soniq._sign(part => _try_sign.bell), _try_sign.key)
+    when not pg_catalog.pg_try_advisory_lock_shared(soniq._sign(part => 2048), _try_sign.key)
+      then not (
+        pg_catalog.pg_advisory_unlock_shared(soniq._sign(part => 1024 + _try_sign.bell / 32), _try_sign.key)
+        and pg_catalog.pg_advisory_unlock(soniq._sign(part => _try_sign.bell), _try_sign.key)
+      )
+    else true
+  end;
+$$;
+
+comment on function soniq._try_sign(integer, integer) is
+'Puts up the sign for one queue, unless another session has one of its locks; answers whether it is up.';
+
+create or replace function soniq._in_the_way(bell integer, keys integer[])
+returns text
+language sql
+volatile
+as $$
+  -- Who waits for a lock is in the way of who tries for it.
+  select pg_catalog.string_agg(distinct lock.pid::text, ', ')
+  from pg_catalog.pg_locks as lock
+  where lock.locktype = 'advisory'
+    and lock.database = (select own.oid from pg_catalog.pg_database as own where own.datname = pg_catalog.current_database())
+    and lock.objid = any (_in_the_way.keys::oid[])
+    and lock.pid <> pg_catalog.pg_backend_pid()
+    and (
+      lock.classid = soniq._sign(part => _in_the_way.bell)::oid
+      or lock.mode = 'ExclusiveLock'
+      and lock.classid in (soniq._sign(part => 1024 + _in_the_way.bell / 32)::oid, soniq._sign(part => 2048)::oid)
+    );
+$$;
+
+comment on function soniq._in_the_way(integer, integer[]) is
+'The processes that keep this session from putting up a sign with this bell; NULL if there are none.';
+
+create or replace function soniq._put_up(bell integer, keys integer[], up integer[])
+returns integer[]
+language plpgsql
+volatile
+as $$
+declare
+  -- Not a second time for one that was there already: claiming waits for this.
+  is_known constant boolean := coalesce(pg_catalog.current_setting('soniq.sign_taken', true), '') = 'yes';
+  tries integer := case when is_known then 1 else 25 end;
+  missing integer[] := array(
+    select wanted.key
+    from pg_catalog.unnest(_put_up.keys) as wanted (key)
+    where wanted.key <> all (_put_up.up)
+  );
+  processes text;
+begin
+  loop
+    missing := array(
+      select wanted.key
+      from pg_catalog.unnest(missing) as wanted (key)
+      where not soniq._try_sign(bell => _put_up.bell, key => wanted.key)
+    );
+    tries := tries - 1;
+    exit when missing = '{}' or tries = 0;
+    perform pg_catalog.pg_sleep(0.002);
+  end loop;
+
+  if missing <> '{}' and not is_known then
+    processes := soniq._in_the_way(bell => _put_up.bell, keys => missing);
+    if processes is not null then
+      raise warning 'process % has the lock that is the sign that this session waits for jobs', processes
+        using hint = pg_catalog.format(
+          'Until it lets go, this runner is not woken, and finds jobs when it looks for them. See what it is: select * from pg_stat_activity where pid in (%s); select pg_terminate_backend(pid) ends it.',
+          processes
+        );
+      perform pg_catalog.set_config('soniq.sign_taken', 'yes', false);
+    end if;
+  elsif missing = '{}' and is_known then
+    perform pg_catalog.set_config('soniq.sign_taken', '', false);
+  end if;
+
+  return array(
+    select wanted.key
+    from pg_catalog.unnest(_put_up.keys) as wanted (key)
+    where wanted.key <> all (missing)
+  );
+end;
+$$;
+
+comment on function soniq._put_up(integer, integer[], integer[]) is
+'Puts up the sign for these queues, where it is not up, and answers for which it is then. An enqueue that asks has a lock of it for an instant, which is waited for; but anybody may take one and keep it, so not for long. A warning tells whose it is, once.';
+
 create or replace function soniq.wait_for_jobs(queues text[] default null)
 returns interval
 language plpgsql
@@ -164,6 +261,7 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
   bell constant integer := nullif(pg_catalog.current_setting('soniq.bell', true), '')::integer;
+  up integer[] := coalesce(nullif(pg_catalog.current_setting('soniq.waits_for', true), ''), '{}')::integer[];
   keys integer[];
 begin
   perform soniq._check_queues(queues => wait_for_jobs.queues);
@@ -174,15 +272,13 @@ begin
     order by key
   );
   -- A sign that is up stays up: down for an instant it would miss who asks then.
-  if bell is not null and keys::text is distinct from pg_catalog.current_setting('soniq.waits_for', true) then
-    perform soniq.stop_waiting();
-    perform pg_catalog.set_config('soniq.waits_for', keys::text, false);
-    -- An enqueue that asks has them for an instant, which is waited for.
-    perform
-      pg_catalog.pg_advisory_lock(soniq._sign(part => bell), wanted.key),
-      pg_catalog.pg_advisory_lock_shared(soniq._sign(part => 1024 + bell / 32), wanted.key),
-      pg_catalog.pg_advisory_lock_shared(soniq._sign(part => 2048), wanted.key)
-    from pg_catalog.unnest(keys) as wanted (key);
+  if bell is not null and keys <> up then
+    if not up <@ keys then
+      perform soniq.stop_waiting();
+      up := '{}';
+    end if;
+    up := soniq._put_up(bell => bell, keys => keys, up => up);
+    perform pg_catalog.set_config('soniq.waits_for', up::text, false);
   end if;
 
   return (
@@ -206,6 +302,8 @@ $$;
 
 comment on function soniq.wait_for_jobs(text[]) is
 'Puts up the sign that a runner waits for these queues (NULL: all), on the connection that listens to its bell (take_bell(), without which there is no sign). While it is up, whoever makes a job ready may notify this runner, and perhaps no other. The payload is a word and the queue: "each default" if each job was announced to a runner of its own, "more default" if there may be others. After putting it up, claim once more. The sign may stay up while the runner has jobs, as long as it looks for more when notified; if it does not, or if a claim may have left jobs that were announced to nobody, it calls wake_others(). Not through PgBouncer in transaction mode: the sign belongs to the session.
+
+It never waits for who has taken the locks that are the sign, which anybody in the database can: a warning names the process, once, and each call tries again.
 
 Answers how long until the next job that is scheduled for later is due; NULL if there is none. It may be called again while the sign is up, to hear this.
 

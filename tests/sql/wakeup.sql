@@ -316,6 +316,59 @@ select is(
   'wake_others() does not wake the caller'
 );
 
+-- A stranger has a lock that is part of the sign: it is done without for the queues concerned, until he lets go.
+
+create function pg_temp.stranger(does text, part integer)
+returns text
+language sql
+as $$
+  select pg_temp.ask(
+    'stranger',
+    format('select pg_advisory_%s(%s, hashtext(%L))::text', stranger.does, soniq._sign(part => stranger.part), 'wakeup mine')
+  );
+$$;
+
+select pg_temp.connect('stranger');
+set local client_min_messages = error;
+create temporary table parts as
+select part.number, part.name
+from (values (:bell, 'bell'), (1024 + :bell / 32, 'block'), (2048, 'whole')) as part (number, name);
+create function pg_temp.signs_beside_a_stranger(part integer)
+returns text
+language sql
+as $$
+  select soniq.stop_waiting();
+  select pg_temp.stranger(does => 'lock', part => signs_beside_a_stranger.part);
+  select soniq.wait_for_jobs('{wakeup mine,wakeup other}');
+  select soniq.wait_for_jobs('{wakeup mine,wakeup other}');
+  select set_config('soniq_test.beside', pg_temp.signs() || ', known: ' || current_setting('soniq.sign_taken'), true);
+  select pg_temp.stranger(does => 'unlock', part => signs_beside_a_stranger.part);
+  select soniq.wait_for_jobs('{wakeup mine,wakeup other}');
+  select format(
+    '%s; then %s, known: %s',
+    current_setting('soniq_test.beside'), pg_temp.signs(), current_setting('soniq.sign_taken')
+  );
+$$;
+select is(
+  pg_temp.signs_beside_a_stranger(part => number), '3, known: yes; then 6, known: ',
+  format('with the %s taken by a stranger, the signs for other queues go up, and all when it is free', name)
+)
+from parts;
+
+select soniq.stop_waiting();
+select pg_temp.stranger(does => 'lock', part => 2048) \g /dev/null
+select is(
+  soniq._in_the_way(bell => :bell, keys => array[hashtext('wakeup other'), hashtext('wakeup mine')]),
+  pg_temp.ask('stranger', 'select pg_backend_pid()'),
+  'who is in the way is known'
+);
+select is(
+  pg_temp.wakes(array['wakeup other'], $$select soniq.enqueue('x', queue => 'wakeup mine')$$), 'nothing',
+  'an enqueue is not held up by a stranger either'
+);
+select dblink_disconnect('stranger') \g /dev/null
+set local client_min_messages = warning;
+
 -- No bell is left.
 
 select count(pg_try_advisory_lock(x'534f1000'::integer, number)) from generate_series(701, 1023) as number \g /dev/null
@@ -348,7 +401,7 @@ end;
 $$;
 select is(pg_temp.signs(pid => :runner_pid), 0::bigint, 'it vanishes with the runner');
 \else
-select skip('dblink is not installed, so that there is only one session', 24);
+select skip('dblink is not installed, so that there is only one session', 29);
 \endif
 
 select * from finish();
