@@ -1,10 +1,12 @@
 """The SQL core on the other versions of PostgreSQL, from binaries that npm has."""
 
 import hashlib
+import os
 import platform
 import re
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .. import suite
@@ -32,8 +34,10 @@ def versions(site: Site) -> Outcome:
         return Outcome(skipped=len(packages), note=f"NOT TRIED: {', '.join(packages)}: {obstacle}")
     _install()
     outcome = Outcome(note=", ".join(packages))
-    for package in packages:
-        outcome.add(_on(MODULES / package / "native/bin", package))
+    # Some files of the suite run alone, so that one server at a time would leave CPUs idle.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for each in pool.map(lambda name: _on(MODULES / name / "native/bin", name), packages):
+            outcome.add(each)
     return outcome
 
 
