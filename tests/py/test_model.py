@@ -31,6 +31,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from invariants import broken_invariants
 
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., None])
@@ -1229,25 +1230,10 @@ class Machine(RuleBasedStateMachine):
         assert self.look().jobs.keys() == self.answered - self.model.deleted
 
     @invariant()
-    def attempts_are_bounded(self) -> None:
-        for job in self.look().jobs.values():
-            assert len(job.errors) <= job.attempt <= job.max_attempts
-
-    @invariant()
-    def no_two_queued_jobs_share_a_key(self) -> None:
-        jobs = self.look().jobs.values()
-        keys = [job.dedup_key for job in jobs if job.status == "queued" and job.dedup_key]
-        assert len(keys) == len(set(keys))
-
-    @invariant()
-    def jobs_are_processed_by_runners_that_live(self) -> None:
+    def what_always_holds_does(self) -> None:
         seen = self.look()
-        for job in seen.jobs.values():
-            if job.status == "processing":
-                assert job.runner_id in seen.runners
-                assert seen.runners[job.runner_id].lost_at is None
-            elif job.status == "queued":
-                assert job.runner_id is None
+        living = {runner.runner_id for runner in seen.runners.values() if runner.lost_at is None}
+        assert [*broken_invariants(seen.jobs.values(), living)] == []
 
     @invariant()
     def only_a_claim_raises_a_fence(self) -> None:
