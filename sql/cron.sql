@@ -83,6 +83,8 @@ language plpgsql
 volatile
 as $$
 declare
+  -- Longer than any name: a huge text would be looked at for each of them.
+  given constant text := pg_catalog.left(timezone, 60);
   known boolean := true;
   similar_names text;
 begin
@@ -99,11 +101,11 @@ begin
     if exists (
       select
       from pg_catalog.pg_timezone_abbrevs as abbreviation
-      where abbreviation.abbrev = pg_catalog.upper(timezone)
+      where abbreviation.abbrev = pg_catalog.upper(given)
     ) then
       perform soniq._refuse(
         'SQ018',
-        pg_catalog.format('time zone %L is an abbreviation', timezone),
+        pg_catalog.format('time zone %L is an abbreviation', given),
         'Name a place, as in Europe/London: an abbreviation knows no daylight saving.'
       );
     end if;
@@ -111,15 +113,15 @@ begin
     known := exists (
       select
       from soniq._timezone_names() as listed (name)
-      where pg_catalog.lower(listed.name) = pg_catalog.lower(timezone)
+      where pg_catalog.lower(listed.name) = pg_catalog.lower(given)
     );
   end if;
 
   if not known then
-    similar_names := soniq._similar_timezones(timezone => pg_catalog.left(timezone, 60));
+    similar_names := soniq._similar_timezones(timezone => given);
     perform soniq._refuse(
       'SQ018',
-      pg_catalog.format('time zone %L is not known', pg_catalog.left(timezone, 60)),
+      pg_catalog.format('time zone %L is not known', given),
       coalesce(
         'Did you mean ' || similar_names || '? Names are those of pg_timezone_names.',
         'Give a name of pg_timezone_names, as in Europe/London.'
