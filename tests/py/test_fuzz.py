@@ -147,6 +147,10 @@ class Call:
         told = (f"{name} => {value or '(valid)'}" for name, value in self.given.items())
         return f"{self.function.name}({', '.join(told)}){'' if self.kept else ' rolled back'}"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """How hypothesis prints it."""
+        printer.text(repr(self))
+
 
 @dataclass
 class Job:
