@@ -472,6 +472,14 @@ def test_an_error_cannot_play_with_the_terminal(database: str) -> None:
         assert "\x1b[2J" not in shown
 
 
+def test_args_that_python_cannot_read_are_shown_as_text(database: str) -> None:
+    [letter] = bury(database, 1)
+    args = '{"n": ' + "9" * 5000 + "}"
+    rows(database, "update soniq.dead_letter_jobs set args = %s where id = %s", args, letter)
+    assert args in done(database, "dead-letter", "show", letter).out
+    assert done(database, "dead-letter", "export").json["args"] == args
+
+
 def test_two_at_once_replay_each_letter_once(database: str) -> None:
     ids = bury(database, 3000)
     started = [start(database, "dead-letter", "replay", "--all", "--yes") for _ in range(3)]

@@ -122,11 +122,18 @@ def print_json(value: Any) -> None:
 
 
 async def decode_json(connection: asyncpg.Connection) -> None:
-    """From now on json and jsonb arrive as what they hold, and not as their text."""
+    """From now on json and jsonb arrive as what they hold; as their text only where Python cannot read it."""
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
-            name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+            name, schema="pg_catalog", encoder=json.dumps, decoder=_decode
         )
+
+
+def _decode(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # a number or a nesting that only PostgreSQL takes
+        return text
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
