@@ -16,7 +16,11 @@ begin
     select due.chore
     from soniq.chores as due
     where due.chore = _take_chore.chore
-      and due.due_at <= as_of
+      and (
+        due.due_at <= as_of
+        -- Put off by a clock that has been set back since.
+        or (due.due_at > as_of + _take_chore.every and pg_catalog.isfinite(due.due_at))
+      )
     for update skip locked
   );
   return found;

@@ -1388,7 +1388,11 @@ begin
     select due.chore
     from soniq.chores as due
     where due.chore = _take_chore.chore
-      and due.due_at <= as_of
+      and (
+        due.due_at <= as_of
+        -- Put off by a clock that has been set back since.
+        or (due.due_at > as_of + _take_chore.every and pg_catalog.isfinite(due.due_at))
+      )
     for update skip locked
   );
   return found;
@@ -5860,6 +5864,17 @@ declare
   as_of constant timestamptz := soniq.clock();
   lost integer;
 begin
+  -- Signs of life from before the clock was set back. Who lives gives another at once; the silence of who died begins now.
+  update soniq.runners as runner
+  set last_heartbeat_at = as_of
+  where runner.runner_id = any (array(
+    select ahead.runner_id
+    from soniq.runners as ahead
+    where ahead.lost_at is null
+      and ahead.last_heartbeat_at > as_of + ahead.heartbeat_timeout
+    for update skip locked
+  ));
+
   update soniq.runners as runner
   set lost_at = as_of
   where runner.runner_id = any (array(

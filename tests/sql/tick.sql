@@ -251,5 +251,34 @@ select is(
   array[pg_temp.status(:of_patient), pg_temp.status(:of_hasty)], '{processing,queued}', 'and no other runner''s'
 );
 
+-- The clock is set back: what was put off until tomorrow is not, and the dead are not alive until then.
+
+select soniq.register_runner('ahead.example.org', heartbeat_timeout => '10 minutes') as ahead \gset
+select job_id as of_ahead from pg_temp.new_lease(runner_id => :ahead, timeout => '0') \gset
+update soniq.chores
+set due_at = case when chore = 'tally' then soniq.clock() + interval '1 minute' else 'infinity' end;
+select pg_temp.wait('-1 day') \g /dev/null
+select is(
+  pg_temp.ticked(), '0 lost runners, 0 of their jobs, 0 overdue jobs', 'nobody is dead because the clock was set back'
+);
+select is(
+  (select last_heartbeat_at from soniq.runners where runner_id = :ahead), soniq.clock(),
+  'the silence of a runner begins anew'
+);
+select results_eq(
+  'select chore, due_at from soniq.chores order by due_at, chore',
+  $$
+    values
+      ('tally' collate "C", soniq.clock() + interval '1 minute'),
+      ('absent_runners', 'infinity'),
+      ('overdue_jobs', 'infinity'),
+      ('partitions', 'infinity')
+  $$,
+  'a chore is done that was put off by more than its interval, and one that is never to be done is not'
+);
+select pg_temp.wait('10 minutes 1 microsecond') \g /dev/null
+select is(pg_temp.ticked(), '1 lost runners, 1 of their jobs, 0 overdue jobs', 'and ends when it should');
+select is(pg_temp.status(:of_ahead), 'queued', 'its job is taken back');
+
 select * from finish();
 rollback;
