@@ -10,27 +10,27 @@ declare
   as_of constant timestamptz := soniq.clock();
   lost integer;
 begin
-  -- Signs of life from before the clock was set back. Who lives gives another at once; the silence of who died begins now.
-  update soniq.runners as runner
-  set last_heartbeat_at = as_of
-  where runner.runner_id = any (array(
-    select ahead.runner_id
-    from soniq.runners as ahead
-    where ahead.lost_at is null
-      and ahead.last_heartbeat_at > as_of + ahead.heartbeat_timeout
-    for update skip locked
-  ));
-
-  update soniq.runners as runner
-  set lost_at = as_of
-  where runner.runner_id = any (array(
-    select silent.runner_id
-    from soniq.runners as silent
-    where silent.lost_at is null
-      and silent.last_heartbeat_at + silent.heartbeat_timeout < as_of
-    for update skip locked
-  ));
-  get diagnostics lost = row_count;
+  with noted as (
+    update soniq.runners as runner
+    -- A sign of life from ahead is from before the clock was set back. Who lives gives another at once; the silence of
+    -- who has died begins now.
+    set lost_at = case when runner.last_heartbeat_at < as_of then as_of end,
+      last_heartbeat_at = least(runner.last_heartbeat_at, as_of)
+    where runner.runner_id = any (array(
+      select suspect.runner_id
+      from soniq.runners as suspect
+      where suspect.lost_at is null
+        and (
+          suspect.last_heartbeat_at + suspect.heartbeat_timeout < as_of
+          or suspect.last_heartbeat_at - suspect.heartbeat_timeout > as_of
+        )
+      for update skip locked
+    ))
+    returning runner.lost_at
+  )
+  select pg_catalog.count(noted.lost_at)::integer
+  into lost
+  from noted;
   return lost;
 end;
 $$;
