@@ -17,7 +17,6 @@ from runner_process import RunnerProcess
 from testing.server import throwaway_server
 
 from .pgbench import steady_load
-from .plot import Panel, plot
 from .rounds import progress
 from .section import Options, Section, Verdict
 from .series import Series, by_second, every_second, p99
@@ -99,6 +98,12 @@ Watched = dict[Quantity, Series]
 
 def measure(site: Site, options: Options) -> Section:
     """Both ways of holding xmin, on a server whose autovacuum looks as often as is recommended."""
+    # Takes a second, for matplotlib, which only the extra `bench` has.
+    from .plot import Panel, plot
+        Panel,
+        plot,
+    )  # takes a second, for matplotlib, which only the extra `bench` has
+
     phases = Phases(60, 600, 90) if options.long else Phases(15, 45, 30)
     with throwaway_server({**OPTIONS, **AUTOVACUUM}) as server:
         own_site = Site(server)

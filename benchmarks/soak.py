@@ -6,7 +6,6 @@ import psycopg
 from testing.server import throwaway_server
 
 from .mixed_load import CONCURRENCY, RATE, RUNNERS, Load, run_mixed_load
-from .plot import Panel, plot
 from .rounds import progress
 from .section import Options, Section, Verdict
 from .series import Series, by_second, p99
@@ -48,6 +47,12 @@ class Watched:
 
 def measure(site: Site, options: Options) -> Section:
     """Half an hour, or two minutes; the last third is compared with the second."""
+    # Takes a second, for matplotlib, which only the extra `bench` has.
+    from .plot import Panel, plot
+        Panel,
+        plot,
+    )  # takes a second, for matplotlib, which only the extra `bench` has
+
     seconds = 1800 if options.long else 120
     taken: list[tuple[float, ...]] = []
 

@@ -22,6 +22,7 @@ START = datetime(2030, 1, 1, 12, tzinfo=UTC)
 DRIVEN_CLOCK = """
     create table driven_clock (now_at timestamptz not null);
     insert into driven_clock values ('2030-01-01 12:00+00');
+    grant select on driven_clock to public;
     create or replace function soniq.clock() returns timestamptz language sql volatile parallel safe
     as 'select now_at from public.driven_clock';
 """
