@@ -100,9 +100,6 @@ def measure(site: Site, options: Options) -> Section:
     """Both ways of holding xmin, on a server whose autovacuum looks as often as is recommended."""
     # Takes a second, for matplotlib, which only the extra `bench` has.
     from .plot import Panel, plot
-        Panel,
-        plot,
-    )  # takes a second, for matplotlib, which only the extra `bench` has
 
     phases = Phases(60, 600, 90) if options.long else Phases(15, 45, 30)
     with throwaway_server({**OPTIONS, **AUTOVACUUM}) as server:

@@ -49,9 +49,6 @@ def measure(site: Site, options: Options) -> Section:
     """Half an hour, or two minutes; the last third is compared with the second."""
     # Takes a second, for matplotlib, which only the extra `bench` has.
     from .plot import Panel, plot
-        Panel,
-        plot,
-    )  # takes a second, for matplotlib, which only the extra `bench` has
 
     seconds = 1800 if options.long else 120
     taken: list[tuple[float, ...]] = []

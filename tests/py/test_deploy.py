@@ -556,7 +556,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def statements(block: str) -> list[str]:
-    return [each for each in re.split(r";[^\n]*\n", block) if each.strip()]
+    return [each for each in re.split(r";(?: *--[^\n]*)?\n", block) if each.strip()]
 
 
 @pytest.fixture
