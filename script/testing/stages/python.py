@@ -53,7 +53,7 @@ def pytest(site: Site) -> Outcome:
             # Most of these tests wait for processes most of the time.
             run(
                 *(tool("pytest"), "tests/py", "-q", "--no-header", "--junitxml", report),
-                *("--numprocesses", "4", "--dist", "loadfile"),
+                *("--numprocesses", "3", "--dist", "loadfile"),
             )
         except CommandFailed as failure:
             outcome = _outcome(report)
