@@ -6,8 +6,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Seconds between two looks. Most look into the database, over a connection of their own, which takes a server and a client
-# as long as the first pause; so they become fewer.
+# Seconds between two looks. Most look into the database, over a connection of their own, which takes a server and a
+# client as long as the first pause; so they become fewer.
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.1
 
 
