@@ -77,7 +77,8 @@ create or replace function soniq.heartbeat(
   job_ids bigint[] default '{}',
   attempts integer[] default '{}',
   out registered boolean,
-  out lost_jobs bigint[]
+  out lost_jobs bigint[],
+  out lost_attempts integer[]
 )
 returns record
 language plpgsql
@@ -97,8 +98,10 @@ begin
     and runner.lost_at is null;
   registered := found;
 
-  select coalesce(pg_catalog.array_agg(held.job_id order by held.job_id), '{}')
-  into lost_jobs
+  select
+    coalesce(pg_catalog.array_agg(held.job_id order by held.job_id, held.attempt), '{}'),
+    coalesce(pg_catalog.array_agg(held.attempt order by held.job_id, held.attempt), '{}')
+  into lost_jobs, lost_attempts
   from rows from (
     pg_catalog.unnest(heartbeat.job_ids),
     pg_catalog.unnest(heartbeat.attempts)
@@ -118,7 +121,7 @@ comment on function soniq.heartbeat(bigint, bigint[], integer[]) is
 'Says that a runner lives, and asks about the leases it believes it holds, as pairs from job_ids and attempts.
 
 registered: false if the runner was declared dead meanwhile, or never was; it has to register anew and gets no jobs until then.
-lost_jobs: those of its leases that are no longer its own; what it still does for them will be refused.
+lost_jobs, lost_attempts: those of its leases that are no longer its own, as pairs; what it still does for them will be refused. It may have lost a lease of a job and hold another, if the job was taken back and it has claimed it again.
 
 Errors: SQ012 arrays of different length, SQ016 a NULL among the leases.';
 

@@ -104,5 +104,5 @@ class Heartbeat(threading.Thread):
         )
         if not answer["registered"]:
             self._on_declared_dead(runner_id)
-        elif lost := set(answer["lost_jobs"]):
-            self._on_lost([lease for lease in leases if lease[0] in lost])
+        elif answer["lost_jobs"]:
+            self._on_lost(list(zip(answer["lost_jobs"], answer["lost_attempts"], strict=True)))

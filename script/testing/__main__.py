@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from .outcome import CheckFailed, Outcome
 from .site import Site
-from .stages import STAGES
+from .stages import ON_REQUEST, STAGES
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     try:
         with ExitStack() as stack:
             site = Site(stack)
-            for name in arguments.stages or STAGES:
+            for name in arguments.stages or [each for each in STAGES if each not in ON_REQUEST]:
                 total.add(_run(name, site))
     except KeyboardInterrupt:
         print("script/test: interrupted; everything is stopped", file=sys.stderr)
@@ -33,7 +33,8 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="script/test", description="Runs every check, or only the stages named."
+        prog="script/test",
+        description=f"Runs every check but {', '.join(ON_REQUEST)}, or only the stages named.",
     )
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--list", action="store_true", help="list the stages and stop")

@@ -40,7 +40,7 @@ DAY = timedelta(days=1)
 
 Question = tuple[str, datetime, str]  # expression, after, time zone
 # Others in each run; more of them take a minute.
-QUESTIONS = int(os.environ.get("SONIQ_TEST_CRON_QUESTIONS", "8000"))
+QUESTIONS = int(os.environ.get("SONIQ_TEST_CRON_QUESTIONS", "5000"))
 
 
 def cron_next(database: str, questions: Sequence[Question]) -> list[datetime | None]:

@@ -56,16 +56,16 @@ select lives_ok(
 select pg_temp.wait('1 minute') \g /dev/null
 select row_eq(
   format('select * from soniq.heartbeat(%s)', :runner),
-  row(true, '{}'::bigint[]),
+  row(true, '{}'::bigint[], '{}'::integer[]),
   'a heartbeat is answered'
 );
 select alike(pg_temp.particulars(:runner), '%alive at 12:01', 'and dated');
 select row_eq(
-  'select * from soniq.heartbeat(-1)', row(false, '{}'::bigint[]),
+  'select * from soniq.heartbeat(-1)', row(false, '{}'::bigint[], '{}'::integer[]),
   'an unknown runner is told that it is not registered'
 );
 select row_eq(
-  'select * from soniq.heartbeat(null)', row(false, '{}'::bigint[]),
+  'select * from soniq.heartbeat(null)', row(false, '{}'::bigint[], '{}'::integer[]),
   'so is one that does not know its id'
 );
 
@@ -97,6 +97,18 @@ select is(
   ),
   array['done', 'released', 'claimed again', 'another''s', 'unknown'],
   'a heartbeat answers which leases are lost: each that is not this runner''s at this attempt'
+);
+select is(
+  (
+    select answer.lost_attempts
+    from held
+    cross join lateral soniq.heartbeat(
+      :runner, array[held.job_id, held.job_id], array[held.attempt, held.attempt + 1]
+    ) as answer
+    where held.name = 'claimed again'
+  ),
+  '{1}',
+  'and where it has claimed the job again, only its former lease is'
 );
 
 -- Deregister.

@@ -19,4 +19,7 @@ STAGES: dict[str, Callable[[Site], Outcome]] = {
     "pytest": python.pytest,
     "versions": versions.versions,
     "at-once": migrations.at_once,
+    "long": python.long,
 }
+# Run only where they are named: with the others they would take more than a quarter of an hour.
+ON_REQUEST = ("long",)

@@ -46,14 +46,23 @@ def mypy(site: Site) -> Outcome:
 
 
 def pytest(site: Site) -> Outcome:
-    """tests/py, which starts servers of its own."""
+    """tests/py, which starts servers of its own, but for what is marked as long."""
+    return _pytest("not long")
+
+
+def long(site: Site) -> Outcome:
+    """What is marked as long, for which a run of everything has no time."""
+    return _pytest("long")
+
+
+def _pytest(marks: str) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="soniq-test-") as folder:
         report = Path(folder) / "report.xml"
         try:
             # Most of these tests wait for processes most of the time.
             run(
                 *(tool("pytest"), "tests/py", "-q", "--no-header", "--junitxml", report),
-                *("--numprocesses", "3", "--dist", "loadfile"),
+                *("--numprocesses", "3", "--dist", "loadfile", "-m", marks),
             )
         except CommandFailed as failure:
             outcome = _outcome(report)
