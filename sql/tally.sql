@@ -65,13 +65,14 @@ comment on function soniq._dead_rows() is
 'Rows of soniq.jobs that vacuum has still to remove, as far as PostgreSQL knows.';
 
 -- Transactions, of which only those that have an xid or a snapshot count, prepared ones, and what a standby or a slot asks
--- for. A vacuum does not hinder another.
+-- for. A vacuum does not hinder another. age() counts back from one xid all through a transaction, so whoever has begun since is
+-- younger than nothing.
 create or replace function soniq._vacuum_obstacles()
 returns table (since timestamptz, transactions integer)
 language sql
 stable
 as $$
-  select session.xact_start, greatest(pg_catalog.age(session.backend_xmin), pg_catalog.age(session.backend_xid))
+  select session.xact_start, greatest(pg_catalog.age(session.backend_xmin), pg_catalog.age(session.backend_xid), 0)
   from pg_catalog.pg_stat_activity as session
   where (session.backend_xmin is not null or session.backend_xid is not null)
     and (session.datname = pg_catalog.current_database() or session.datid is null)
@@ -82,11 +83,11 @@ as $$
       where vacuum.pid = session.pid
     )
   union all
-  select prepared.prepared, pg_catalog.age(prepared.transaction)
+  select prepared.prepared, greatest(pg_catalog.age(prepared.transaction), 0)
   from pg_catalog.pg_prepared_xacts as prepared
   where prepared.database = pg_catalog.current_database()
   union all
-  select null, pg_catalog.age(slot.xmin)
+  select null, greatest(pg_catalog.age(slot.xmin), 0)
   from pg_catalog.pg_replication_slots as slot
   where slot.xmin is not null;
 $$;
