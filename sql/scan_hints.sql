@@ -21,6 +21,10 @@
 --
 -- The server's clock may be set back, so what it says to be in the future is over.
 --
+-- Whole priorities are passed over likewise: the index tells which is the next that has queued jobs. To ask it may walk
+-- over the same entries, so it rests for twenty times as long (soniq.priorities_rest_until), and the first priority, from
+-- which most jobs are taken, is only asked about where the last look into its lanes was in vain (soniq.vain_look).
+--
 -- A pooler that hands the session to another client passes on a hint that is just as good there.
 
 create or replace function soniq._microseconds(moment timestamptz)

@@ -135,10 +135,10 @@ def test_many_statements_in_few_sessions_are_not_mixed_up(
     wait_for(lambda: not rows(database, "select from soniq.jobs limit 1"), within=60)
     assert rows(
         database,
-        # On a slow machine a job that was claimed ahead is handed back, and claimed again.
-        "select count(*), bool_and(result::integer = (args ->> 'number')::integer), bool_and(errors = '[]')"
+        # What was claimed ahead may be handed back, which raises both numbers: one attempt in ten is spent of each job.
+        "select count(*), bool_and(result::integer = (args ->> 'number')::integer), min(max_attempts - attempt)"
         " from soniq.finished_jobs where status = 'done'",
-    ) == [(1000, True, True)]
+    ) == [(1000, True, 9)]
     assert [runner.stop() for runner in runners] == [0, 0]
 
 

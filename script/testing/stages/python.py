@@ -59,7 +59,7 @@ def _pytest(marks: str) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="soniq-test-") as folder:
         report = Path(folder) / "report.xml"
         try:
-            # Most of these tests wait for processes most of the time.
+            # A third one has two CPUs busy while others wait for processes; a fourth only slows the rest down.
             run(
                 *(tool("pytest"), "tests/py", "-q", "--no-header", "--junitxml", report),
                 *("--numprocesses", "3", "--dist", "loadfile", "-m", marks),
