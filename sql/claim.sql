@@ -20,6 +20,7 @@ as $$
 #variable_conflict use_column
 declare
   started_at constant timestamptz := pg_catalog.clock_timestamp();
+  read_before constant bigint := soniq._entries_read();
   hint constant bigint[] := soniq._scan_hint(lane_id => _pick_from_lane.lane_id);
   start_at timestamptz := timestamptz '-infinity';
   start_id bigint := bigint '0';
@@ -46,7 +47,11 @@ begin
     for update skip locked
   );
 
-  walked := soniq._walked(started_at => started_at, jobs => pg_catalog.cardinality(picked));
+  walked := soniq._walked(
+    started_at => started_at,
+    read_before => read_before,
+    jobs => pg_catalog.cardinality(picked)
+  );
   -- What was skipped on purpose lies below the last key and must be found again.
   if _pick_from_lane.skip_jobs is null and (hint is not null or walked > 0) then
     perform soniq._remember_scan(
@@ -79,6 +84,7 @@ as $$
 #variable_conflict use_column
 declare
   started_at constant timestamptz := pg_catalog.clock_timestamp();
+  read_before constant bigint := soniq._entries_read();
   lanes constant integer := pg_catalog.cardinality(lane_ids);
   has_hints constant boolean := exists (
     select
@@ -122,7 +128,11 @@ begin
   );
 
   -- What took so long is not known for each lane, so it counts for all of them.
-  walked := soniq._walked(started_at => started_at, jobs => lanes + coalesce(pg_catalog.cardinality(places), 0));
+  walked := soniq._walked(
+    started_at => started_at,
+    read_before => read_before,
+    jobs => lanes + coalesce(pg_catalog.cardinality(places), 0)
+  );
   if _pick_from_lanes.skip_jobs is null and (has_hints or walked > 0) then
     perform soniq._remember_scan(
       lane_id => each.lane_id,

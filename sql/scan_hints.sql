@@ -76,21 +76,38 @@ $$;
 comment on function soniq._scan_start(integer) is
 'The key above which a claim reads this lane: the session''s hint, or the very beginning.';
 
-create or replace function soniq._walked(started_at timestamptz, jobs integer)
+create or replace function soniq._entries_read()
 returns bigint
 language sql
 volatile
 as $$
-  -- Locking what it picks is work that any reading does; only the rest counts as walking.
-  select greatest(
-    soniq._microseconds(pg_catalog.clock_timestamp()) - soniq._microseconds(_walked.started_at) - 5000
-      - 50 * _walked.jobs,
-    0
-  );
+  select pg_catalog.pg_stat_get_xact_tuples_returned('soniq.jobs_ready'::regclass);
 $$;
 
-comment on function soniq._walked(timestamptz, integer) is
-'How many microseconds a reading that picked so many jobs has spent on what it did not pick; 0 where it was quick.';
+comment on function soniq._entries_read() is
+'How many entries of the index that claims read this transaction has come across, live or not; 0 where track_counts is off.';
+
+create or replace function soniq._walked(started_at timestamptz, read_before bigint, jobs integer)
+returns bigint
+language sql
+volatile
+as $$
+  -- A fast machine hides a long walk from the clock, and entries that are known to be dead are not counted.
+  select greatest(
+    reading.took - case
+      when soniq._entries_read() - read_before > 1000 + 20 * jobs then 0
+      -- Locking what it picks is work that any reading does; only the rest counts as walking.
+      else 5000 + 50 * jobs
+    end,
+    0
+  )
+  from (
+    select soniq._microseconds(pg_catalog.clock_timestamp()) - soniq._microseconds(started_at) as took
+  ) as reading;
+$$;
+
+comment on function soniq._walked(timestamptz, bigint, integer) is
+'How many microseconds a reading that picked so many jobs has spent on what it did not pick; 0 where it was quick and came across few entries. read_before: _entries_read() when it started.';
 
 create or replace function soniq._remember_scan(
   lane_id integer,
@@ -158,6 +175,7 @@ set enable_sort = off
 as $$
 declare
   started_at constant timestamptz := pg_catalog.clock_timestamp();
+  read_before constant bigint := soniq._entries_read();
   -- Until then it is not asked, which is at most a minute.
   rests_until constant bigint := nullif(pg_catalog.current_setting('soniq.priorities_rest_until', true), '')::bigint;
   next_priority smallint;
@@ -174,7 +192,7 @@ begin
   order by job.priority
   limit 1;
 
-  walked := soniq._walked(started_at => started_at, jobs => 0);
+  walked := soniq._walked(started_at => started_at, read_before => read_before, jobs => 0);
   if walked > 0 then
     perform pg_catalog.set_config(
       'soniq.priorities_rest_until',

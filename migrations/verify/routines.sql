@@ -70,6 +70,7 @@ from pg_catalog.unnest(array[
     '_scan_hint',
     '_is_in_force',
     '_scan_start',
+    '_entries_read',
     '_walked',
     '_remember_scan',
     '_last_empty_priority',

@@ -105,6 +105,19 @@ from (values
   ('and what is left', 'j15 j16 j17 j18 j19 j20')
 ) as share (which, jobs);
 
+-- More than what a first look into a queue that is one of three brings to light.
+select soniq.enqueue(
+  format('j%s', n),
+  queue => 'claim uneven ' || case when n <= 15 then 1 when n = 16 then 2 else 3 end,
+  scheduled_at => timestamptz '2029-01-01 00:00+00' + n * interval '1 second'
+)
+from generate_series(1, 20) as n \g /dev/null
+select is(
+  pg_temp.claimed_names('{claim uneven 1,claim uneven 2,claim uneven 3}', max_jobs => 16),
+  (select string_agg('j' || n, ' ' order by n) from generate_series(1, 16) as n),
+  'where nearly all of the oldest are in one queue, they are all handed out'
+);
+
 select soniq.enqueue(job.name, queue => job.queue, priority => job.priority)
 from (values
   ('b2', 'claim levels b', 2), ('a3', 'claim levels a', 3), ('b1', 'claim levels b', 1), ('a1', 'claim levels a', 1),

@@ -128,5 +128,12 @@ join cost as least_jobs
 where cost.state <> '1,000 ready'
 order by cost.state, cost.what;
 
+select cmp_ok(
+  soniq._walked(
+    started_at => clock_timestamp() - interval '1 ms', read_before => soniq._entries_read() - 1021, jobs => 1
+  ), '>', 0::bigint,
+  'however fast the machine, a reading that came across so many more entries than jobs has walked'
+);
+
 select * from finish();
 rollback;

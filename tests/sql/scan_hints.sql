@@ -9,7 +9,7 @@ select pg_temp.stop_clock('2030-01-01 12:00+00');
 select pg_temp.the_runner() as runner \gset
 
 -- What takes long is said here, and not found out on a machine that may be busy.
-create or replace function soniq._walked(started_at timestamptz, jobs integer)
+create or replace function soniq._walked(started_at timestamptz, read_before bigint, jobs integer)
 returns bigint
 language sql
 volatile
@@ -298,7 +298,7 @@ select is(soniq._first_passed(), '-1'::smallint, 'and so is forgotten');
 
 -- Two queues that are read in one go, which took long.
 
-create or replace function soniq._walked(started_at timestamptz, jobs integer)
+create or replace function soniq._walked(started_at timestamptz, read_before bigint, jobs integer)
 returns bigint
 language sql
 volatile
