@@ -165,22 +165,28 @@ class Server:
 
     def create_database(self, name: str, template: str = "template1") -> str:
         """Makes a database and answers with its URL. Nobody may be connected to the template."""
-        self._execute(sql.SQL("create database {} template {}"), name, template)
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            # Page by page through the log, as from version 15 on unless told, takes four times as long.
+            how = "strategy file_copy" if connection.info.server_version >= 150000 else ""
+            connection.execute(
+                sql.SQL("create database {} template {} {}").format(
+                    sql.Identifier(name), sql.Identifier(template), sql.SQL(how)
+                )
+            )
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
         """Drops a database, whoever is connected to it."""
-        self._execute(sql.SQL("drop database if exists {} with (force)"), name)
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+            )
 
     def log_text(self, lines: int = 40) -> str:
         """The end of the server's log."""
         if not self.log.exists():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-    def _execute(self, statement: sql.SQL, *names: str) -> None:
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(statement.format(*map(sql.Identifier, names)))
 
 
 @contextmanager
