@@ -1,5 +1,5 @@
--- Handing out jobs. A claim leases ready jobs to a runner, lowest priority number first, then oldest, and
--- never waits for another claim: rows that others have locked are skipped.
+-- Handing out jobs. A claim leases ready jobs to a runner, lowest priority number first, then of each queue
+-- the oldest, and never waits for another claim: rows that others have locked are skipped.
 --
 -- The planner may not choose here. A plan made while the table was small, or for a batch of unknown size, would read or
 -- sort the whole backlog for each batch; so the jobs come from a subquery with a limit, in index order, and what would
@@ -109,7 +109,7 @@ begin
 
   select pg_catalog.array_agg(job.place), pg_catalog.array_agg(job.lane)
   into places, found_in
-  from soniq._oldest(
+  from soniq._fair_share(
     lane_queues => _pick_from_lanes.lane_queues,
     priority => _pick_from_lanes.priority,
     starts_at => starts_at,
@@ -178,7 +178,7 @@ end;
 $$;
 
 comment on function soniq._pick_from_lanes(integer[], text[], smallint, integer, text[], timestamptz) is
-'_pick_from_lane() for several lanes: together the oldest. Fewer than there are where another claim takes some of them in the same moment.';
+'_pick_from_lane() for several lanes, which take turns. Fewer than there are where another claim takes some of them in the same moment.';
 
 create or replace function soniq._pick(
   lane_ids integer[],
@@ -333,7 +333,7 @@ end;
 $$;
 
 comment on function soniq.claim(bigint, text[], integer, text[]) is
-'Leases up to max_jobs ready jobs to a runner and answers with them: the lowest priority number first, then the oldest. Never blocks; skips paused queues and what is scheduled for later. Each claim of a job raises its attempt, and the pair (job_id, attempt) is the lease that complete(), fail(), snooze() and release() take.
+'Leases up to max_jobs ready jobs to a runner and answers with them: the lowest priority number first, then of each queue in turn the oldest. Never blocks; skips paused queues and what is scheduled for later. Each claim of a job raises its attempt, and the pair (job_id, attempt) is the lease that complete(), fail(), snooze() and release() take.
 
 runner_id: from register_runner().
 queues: those to claim from; NULL is all.

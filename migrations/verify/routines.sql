@@ -78,7 +78,7 @@ from pg_catalog.unnest(array[
     '_first_passed',
     '_open_lane',
     '_next_priority',
-    '_oldest',
+    '_fair_share',
     'register_job_type',
     '_retry_delay',
     'configure_queue',

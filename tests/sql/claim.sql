@@ -89,23 +89,39 @@ select is(
       from generate_series(1, 20) as turn
     ) as claimed
   ),
-  (select string_agg('j' || n, ' ' order by n) from generate_series(1, 20) as n),
-  'across queues of one priority, one at a time, the oldest always goes first'
+  'j1 j10 j7 j2 j15 j8 j3 j20 j9 j4 j11 j5 j12 j6 j13 j14 j16 j17 j18 j19',
+  'queues of one priority take turns, claim by claim, and of each the oldest goes first'
 );
 
 select pg_temp.deal_jobs('claim by seven ') \g /dev/null
 select is(
   pg_temp.claimed_names('{claim by seven 1,claim by seven 2,claim by seven 3}', max_jobs => 7),
   share.jobs,
-  format('seven at a time: the next seven oldest, %s', share.which)
+  format('seven at a time: as many of each, %s', share.which)
 )
 from (values
-  ('the first time', 'j1 j2 j3 j4 j5 j6 j7'),
-  ('the second', 'j8 j9 j10 j11 j12 j13 j14'),
-  ('and what is left', 'j15 j16 j17 j18 j19 j20')
+  ('one of them has a third', 'j1 j2 j3 j7 j8 j10 j15'),
+  ('and the turn goes on from there', 'j4 j5 j6 j9 j11 j12 j20'),
+  ('while they have any', 'j13 j14 j16 j17 j18 j19')
 ) as share (which, jobs);
 
--- More than what a first look into a queue that is one of three brings to light.
+select soniq.enqueue_many('flood', array_fill('{}'::jsonb, array[1000]), queue => 'claim flooded') \g /dev/null
+select soniq.enqueue('trickle', queue => 'claim calm') from generate_series(1, 3) \g /dev/null
+select is(
+  (
+    select string_agg(pg_temp.claimed_names('{claim calm,claim flooded}', max_jobs => 1), ' ')
+    from generate_series(1, 8)
+  ),
+  'trickle flood trickle flood trickle flood flood flood',
+  'whoever floods a queue does not delay the others'
+);
+select soniq.enqueue('trickle', queue => 'claim calm', scheduled_at => soniq.clock()) \g /dev/null
+select is(
+  pg_temp.claimed_names('{claim calm,claim flooded}', max_jobs => 5), 'flood flood flood flood trickle',
+  'neither where several are claimed at once'
+);
+
+-- More than an equal share, where others have less.
 select soniq.enqueue(
   format('j%s', n),
   queue => 'claim uneven ' || case when n <= 15 then 1 when n = 16 then 2 else 3 end,
@@ -114,8 +130,8 @@ select soniq.enqueue(
 from generate_series(1, 20) as n \g /dev/null
 select is(
   pg_temp.claimed_names('{claim uneven 1,claim uneven 2,claim uneven 3}', max_jobs => 16),
-  (select string_agg('j' || n, ' ' order by n) from generate_series(1, 16) as n),
-  'where nearly all of the oldest are in one queue, they are all handed out'
+  (select string_agg('j' || n, ' ' order by n) from generate_series(1, 20) as n where n not between 12 and 15),
+  'what some do not have goes to those that have more'
 );
 
 select soniq.enqueue(job.name, queue => job.queue, priority => job.priority)

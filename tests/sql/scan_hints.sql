@@ -321,19 +321,19 @@ select is(soniq._last_empty_priority('400'), '400'::smallint, 'they are read one
 
 -- Two claims of the same jobs in the same moment: what the other is taking is skipped, not what lies behind.
 
-create or replace function soniq._oldest(
+create or replace function soniq._fair_share(
   lane_queues text[], priority smallint, starts_at timestamptz[], start_ids bigint[], max_jobs integer, skip_jobs text[],
   as_of timestamptz
 )
 returns table (place tid, lane integer)
 language sql
 as $$
-  select job.ctid, array_position(_oldest.lane_queues, job.queue)
+  select job.ctid, array_position(_fair_share.lane_queues, job.queue)
   from soniq.jobs as job
-  where job.queue = any (_oldest.lane_queues)
+  where job.queue = any (_fair_share.lane_queues)
     and job.job_name in ('j1', 'j2')
   order by job.id
-  limit _oldest.max_jobs;
+  limit _fair_share.max_jobs;
 $$;
 
 select pg_temp.four_jobs('hints mine'), pg_temp.four_jobs('hints others') \g /dev/null
