@@ -50,11 +50,13 @@ find_python() {
   return 1
 }
 
-# make_venv FOLDER EXTRA: a virtual environment with the project and one of its extras. One that was made for the same
-# checkout and the same pyproject.toml is kept.
+# make_venv FOLDER EXTRA: a virtual environment with the project and one of its extras, of which requirements/ has the
+# versions and their hashes. One that was made for the same checkout and the same requirements is kept.
 make_venv() {
   local venv=$1 extra=$2 python wanted
-  wanted=$(printf '%s\n' "$root" && cat -- "$root/pyproject.toml")
+  local pip=("$venv/bin/python" -m pip install -qq --disable-pip-version-check)
+  local pinned=$root/script/requirements/$extra.txt
+  wanted=$(printf '%s\n' "$root" && cat -- "$root/pyproject.toml" "$pinned")
   if [ "$(cat -- "$venv/made-for" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then
     return
   fi
@@ -72,6 +74,7 @@ make_venv() {
   say "making $venv (once) ..."
   rm -rf -- "$venv"
   "$python" -m venv "$venv"
-  "$venv/bin/python" -m pip install -qq --disable-pip-version-check --editable "${root}[$extra]"
+  "${pip[@]}" --require-hashes --requirement "$pinned"
+  "${pip[@]}" --no-deps --no-build-isolation --editable "$root"
   printf '%s\n' "$wanted" >"$venv/made-for"
 }
