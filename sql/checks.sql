@@ -10,7 +10,7 @@
 --   SQ006 time or delay     SQ012 batch              SQ018 time zone
 --
 --   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
---   SQ022 headers
+--   SQ022 headers           SQ023 max_depth          SQ024 queue full
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
@@ -285,6 +285,23 @@ begin
       'SQ007',
       pg_catalog.format('max_attempts %s is out of range', max_attempts),
       'Give a whole number from 1 (no retry) to 1000.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_max_depth(max_depth integer)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if max_depth not between 1 and 1000000 then
+    perform soniq._refuse(
+      'SQ023',
+      pg_catalog.format('max_depth %s is out of range', max_depth),
+      'Give a whole number from 1 to 1000000, or NULL for no limit.'
     );
   end if;
 end;

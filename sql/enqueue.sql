@@ -15,7 +15,8 @@ returns table (
   own_priority smallint,
   tries integer,
   time_limit interval,
-  max_args_bytes integer
+  max_args_bytes integer,
+  max_depth integer
 )
 language sql
 stable
@@ -25,7 +26,8 @@ as $$
     coalesce(_job_options.priority::smallint, type.priority, waiting.priority, settings.default_priority),
     coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
     coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
-    settings.max_args_bytes
+    settings.max_args_bytes,
+    waiting.max_depth
   from soniq.settings as settings
   left join lateral (
     select known.queue, known.priority, known.max_attempts, known.timeout
@@ -35,7 +37,7 @@ as $$
   ) as type
     on true
   left join lateral (
-    select known.priority, known.max_attempts, known.timeout
+    select known.priority, known.max_attempts, known.timeout, known.max_depth
     from soniq.queues as known
     where known.queue = coalesce(_job_options.queue, type.queue, settings.default_queue)
     limit 1
@@ -130,7 +132,10 @@ begin
     )
     select
       enqueue.job_name,
-      job.own_queue,
+      case
+        when job.max_depth is null then job.own_queue
+        else soniq._with_room(queue => job.own_queue, max_depth => job.max_depth, jobs => 1)
+      end,
       job.own_priority,
       soniq._fitting_args(args => enqueue.args, max_bytes => job.max_args_bytes),
       run_at,
@@ -194,7 +199,7 @@ timeout: how long one attempt may take; 0 is no limit.
 dedup_key: while a queued job holds this key, no other is added: the answer is the id of the one there is. 1 to 500 characters.
 headers: a JSON object of at most 8 KiB that travels with the job beside its arguments, through retries and replays, such as a trace''s context: {"traceparent": "00-..."}.
 
-Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers.';
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers, SQ024 the queue has as many jobs as its max_depth allows.';
 
 create or replace function soniq.enqueue_many(
   job_name text,
@@ -246,6 +251,13 @@ begin
     max_attempts => enqueue_many.max_attempts,
     timeout => enqueue_many.timeout
   );
+  if job.max_depth is not null then
+    perform soniq._with_room(
+      queue => job.own_queue,
+      max_depth => job.max_depth,
+      jobs => pg_catalog.cardinality(enqueue_many.args)
+    );
+  end if;
   perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
   return query

@@ -124,7 +124,7 @@ begin
       order by known.lane
     );
     deep_lanes := (
-      select pg_catalog.count(*)
+      select pg_catalog.count(*)::integer
       from rows from (pg_catalog.unnest(found), pg_catalog.unnest(depths)) as read (found, depth)
       where read.found = read.depth
         and read.depth > 0

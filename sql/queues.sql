@@ -6,7 +6,8 @@ create or replace function soniq.configure_queue(
   priority integer default null,
   max_attempts integer default null,
   timeout interval default null,
-  retention interval default null
+  retention interval default null,
+  max_depth integer default null
 )
 returns void
 language plpgsql
@@ -22,27 +23,86 @@ begin
     soniq._check_priority(priority => configure_queue.priority),
     soniq._check_max_attempts(max_attempts => configure_queue.max_attempts),
     soniq._check_timeout(timeout => configure_queue.timeout),
-    soniq._check_retention(retention => configure_queue.retention);
+    soniq._check_retention(retention => configure_queue.retention),
+    soniq._check_max_depth(max_depth => configure_queue.max_depth);
 
-  insert into soniq.queues (queue, priority, max_attempts, timeout, retention)
+  insert into soniq.queues (queue, priority, max_attempts, timeout, retention, max_depth)
   values (
     configure_queue.queue, configure_queue.priority, configure_queue.max_attempts, configure_queue.timeout,
-    configure_queue.retention
+    configure_queue.retention, configure_queue.max_depth
   )
   on conflict (queue) do update
   set priority = excluded.priority,
     max_attempts = excluded.max_attempts,
     timeout = excluded.timeout,
-    retention = excluded.retention;
+    retention = excluded.retention,
+    max_depth = excluded.max_depth;
 end;
 $$;
 
-comment on function soniq.configure_queue(text, integer, integer, interval, interval) is
+comment on function soniq.configure_queue(text, integer, integer, interval, interval, integer) is
 'Sets a queue''s defaults for jobs whose type has none; NULL leaves a matter to soniq.settings. Jobs already enqueued keep their priority, max_attempts and timeout, and the queue stays paused if it was.
 
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
+max_depth: how many jobs may wait in it, 1 to 1000000; enqueue() and enqueue_many() refuse more. NULL is no limit. Each enqueue into such a queue counts what waits there, some ten thousand in a millisecond.
 
-Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention.';
+Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention, SQ023 max_depth.';
+
+-- A counter would have every producer and runner of the queue wait for one row. So what waits is counted, and only in
+-- queues that have a limit; what others are about to commit is not seen, and may come on top.
+create or replace function soniq._depth(queue text, up_to integer)
+returns bigint
+language sql
+volatile
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+  select coalesce(sum(counted.jobs), 0)::bigint
+  from (
+    select distinct lane.priority
+    from soniq.lanes as lane
+    where lane.queue = _depth.queue
+  ) as level
+  cross join lateral (
+    select pg_catalog.count(*) as jobs
+    from (
+      select
+      from soniq.jobs as job
+      where job.status = 'queued'
+        and job.queue = _depth.queue
+        and job.priority = level.priority
+      limit _depth.up_to
+    ) as waiting
+  ) as counted;
+$$;
+
+comment on function soniq._depth(text, integer) is
+'How many queued jobs a queue has, ready or for later; of each priority no more than up_to are counted.';
+
+create or replace function soniq._with_room(queue text, max_depth integer, jobs integer)
+returns text
+language plpgsql
+volatile
+as $$
+declare
+  depth constant bigint := soniq._depth(queue => _with_room.queue, up_to => _with_room.max_depth);
+begin
+  if depth + jobs > max_depth then
+    perform soniq._refuse(
+      'SQ024',
+      pg_catalog.format(
+        'queue %L is full: %s jobs wait in it, its max_depth is %s, and %s more were to be enqueued',
+        _with_room.queue, depth, max_depth, jobs
+      ),
+      'Enqueue again later, let more runners work it off, or have an admin raise max_depth by soniq.configure_queue().'
+    );
+  end if;
+  return _with_room.queue;
+end;
+$$;
+
+comment on function soniq._with_room(text, integer, integer) is
+'The queue, if so many more jobs may wait in it; else an error.';
 
 create or replace function soniq.pause_queue(queue text)
 returns boolean

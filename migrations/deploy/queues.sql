@@ -8,7 +8,8 @@ create table if not exists soniq.queues (
   priority smallint check (priority between 0 and 1000),
   max_attempts integer check (max_attempts between 1 and 1000),
   timeout interval check (timeout >= '0'),
-  retention interval check (retention >= '0')
+  retention interval check (retention >= '0'),
+  max_depth integer check (max_depth between 1 and 1000000)
 );
 
 -- What a completion reads: nothing, where no queue has a retention of its own.
@@ -24,5 +25,6 @@ comment on column soniq.queues.max_attempts is 'For jobs whose type sets none.';
 comment on column soniq.queues.timeout is 'For jobs whose type sets none; 0 is no limit.';
 comment on column soniq.queues.retention is
   'How long its finished jobs are kept when their type does not say; 0 is not at all.';
+comment on column soniq.queues.max_depth is 'How many jobs may wait in it; NULL is no limit.';
 
 commit;

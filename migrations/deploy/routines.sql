@@ -44,7 +44,7 @@ comment on function soniq.version() is
 --   SQ006 time or delay     SQ012 batch              SQ018 time zone
 --
 --   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
---   SQ022 headers
+--   SQ022 headers           SQ023 max_depth          SQ024 queue full
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
@@ -319,6 +319,23 @@ begin
       'SQ007',
       pg_catalog.format('max_attempts %s is out of range', max_attempts),
       'Give a whole number from 1 (no retry) to 1000.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_max_depth(max_depth integer)
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if max_depth not between 1 and 1000000 then
+    perform soniq._refuse(
+      'SQ023',
+      pg_catalog.format('max_depth %s is out of range', max_depth),
+      'Give a whole number from 1 to 1000000, or NULL for no limit.'
     );
   end if;
 end;
@@ -2141,7 +2158,7 @@ begin
       order by known.lane
     );
     deep_lanes := (
-      select pg_catalog.count(*)
+      select pg_catalog.count(*)::integer
       from rows from (pg_catalog.unnest(found), pg_catalog.unnest(depths)) as read (found, depth)
       where read.found = read.depth
         and read.depth > 0
@@ -2296,7 +2313,8 @@ create or replace function soniq.configure_queue(
   priority integer default null,
   max_attempts integer default null,
   timeout interval default null,
-  retention interval default null
+  retention interval default null,
+  max_depth integer default null
 )
 returns void
 language plpgsql
@@ -2312,27 +2330,86 @@ begin
     soniq._check_priority(priority => configure_queue.priority),
     soniq._check_max_attempts(max_attempts => configure_queue.max_attempts),
     soniq._check_timeout(timeout => configure_queue.timeout),
-    soniq._check_retention(retention => configure_queue.retention);
+    soniq._check_retention(retention => configure_queue.retention),
+    soniq._check_max_depth(max_depth => configure_queue.max_depth);
 
-  insert into soniq.queues (queue, priority, max_attempts, timeout, retention)
+  insert into soniq.queues (queue, priority, max_attempts, timeout, retention, max_depth)
   values (
     configure_queue.queue, configure_queue.priority, configure_queue.max_attempts, configure_queue.timeout,
-    configure_queue.retention
+    configure_queue.retention, configure_queue.max_depth
   )
   on conflict (queue) do update
   set priority = excluded.priority,
     max_attempts = excluded.max_attempts,
     timeout = excluded.timeout,
-    retention = excluded.retention;
+    retention = excluded.retention,
+    max_depth = excluded.max_depth;
 end;
 $$;
 
-comment on function soniq.configure_queue(text, integer, integer, interval, interval) is
+comment on function soniq.configure_queue(text, integer, integer, interval, interval, integer) is
 'Sets a queue''s defaults for jobs whose type has none; NULL leaves a matter to soniq.settings. Jobs already enqueued keep their priority, max_attempts and timeout, and the queue stays paused if it was.
 
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
+max_depth: how many jobs may wait in it, 1 to 1000000; enqueue() and enqueue_many() refuse more. NULL is no limit. Each enqueue into such a queue counts what waits there, some ten thousand in a millisecond.
 
-Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention.';
+Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention, SQ023 max_depth.';
+
+-- A counter would have every producer and runner of the queue wait for one row. So what waits is counted, and only in
+-- queues that have a limit; what others are about to commit is not seen, and may come on top.
+create or replace function soniq._depth(queue text, up_to integer)
+returns bigint
+language sql
+volatile
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+  select coalesce(sum(counted.jobs), 0)::bigint
+  from (
+    select distinct lane.priority
+    from soniq.lanes as lane
+    where lane.queue = _depth.queue
+  ) as level
+  cross join lateral (
+    select pg_catalog.count(*) as jobs
+    from (
+      select
+      from soniq.jobs as job
+      where job.status = 'queued'
+        and job.queue = _depth.queue
+        and job.priority = level.priority
+      limit _depth.up_to
+    ) as waiting
+  ) as counted;
+$$;
+
+comment on function soniq._depth(text, integer) is
+'How many queued jobs a queue has, ready or for later; of each priority no more than up_to are counted.';
+
+create or replace function soniq._with_room(queue text, max_depth integer, jobs integer)
+returns text
+language plpgsql
+volatile
+as $$
+declare
+  depth constant bigint := soniq._depth(queue => _with_room.queue, up_to => _with_room.max_depth);
+begin
+  if depth + jobs > max_depth then
+    perform soniq._refuse(
+      'SQ024',
+      pg_catalog.format(
+        'queue %L is full: %s jobs wait in it, its max_depth is %s, and %s more were to be enqueued',
+        _with_room.queue, depth, max_depth, jobs
+      ),
+      'Enqueue again later, let more runners work it off, or have an admin raise max_depth by soniq.configure_queue().'
+    );
+  end if;
+  return _with_room.queue;
+end;
+$$;
+
+comment on function soniq._with_room(text, integer, integer) is
+'The queue, if so many more jobs may wait in it; else an error.';
 
 create or replace function soniq.pause_queue(queue text)
 returns boolean
@@ -2411,7 +2488,8 @@ returns table (
   own_priority smallint,
   tries integer,
   time_limit interval,
-  max_args_bytes integer
+  max_args_bytes integer,
+  max_depth integer
 )
 language sql
 stable
@@ -2421,7 +2499,8 @@ as $$
     coalesce(_job_options.priority::smallint, type.priority, waiting.priority, settings.default_priority),
     coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
     coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
-    settings.max_args_bytes
+    settings.max_args_bytes,
+    waiting.max_depth
   from soniq.settings as settings
   left join lateral (
     select known.queue, known.priority, known.max_attempts, known.timeout
@@ -2431,7 +2510,7 @@ as $$
   ) as type
     on true
   left join lateral (
-    select known.priority, known.max_attempts, known.timeout
+    select known.priority, known.max_attempts, known.timeout, known.max_depth
     from soniq.queues as known
     where known.queue = coalesce(_job_options.queue, type.queue, settings.default_queue)
     limit 1
@@ -2526,7 +2605,10 @@ begin
     )
     select
       enqueue.job_name,
-      job.own_queue,
+      case
+        when job.max_depth is null then job.own_queue
+        else soniq._with_room(queue => job.own_queue, max_depth => job.max_depth, jobs => 1)
+      end,
       job.own_priority,
       soniq._fitting_args(args => enqueue.args, max_bytes => job.max_args_bytes),
       run_at,
@@ -2590,7 +2672,7 @@ timeout: how long one attempt may take; 0 is no limit.
 dedup_key: while a queued job holds this key, no other is added: the answer is the id of the one there is. 1 to 500 characters.
 headers: a JSON object of at most 8 KiB that travels with the job beside its arguments, through retries and replays, such as a trace''s context: {"traceparent": "00-..."}.
 
-Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers.';
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers, SQ024 the queue has as many jobs as its max_depth allows.';
 
 create or replace function soniq.enqueue_many(
   job_name text,
@@ -2642,6 +2724,13 @@ begin
     max_attempts => enqueue_many.max_attempts,
     timeout => enqueue_many.timeout
   );
+  if job.max_depth is not null then
+    perform soniq._with_room(
+      queue => job.own_queue,
+      max_depth => job.max_depth,
+      jobs => pg_catalog.cardinality(enqueue_many.args)
+    );
+  end if;
   perform soniq._open_lane(queue => job.own_queue, priority => job.own_priority);
 
   return query

@@ -1,6 +1,6 @@
 -- Verify soniq:queues on pg
 
-select queue, paused, priority, max_attempts, timeout, retention
+select queue, paused, priority, max_attempts, timeout, retention, max_depth
 from soniq.queues
 where false;
 

@@ -115,6 +115,7 @@ from (values
   ('max_attempts', 'schedule(''x'', every => ''1 hour'', %s)'),
   ('timeout', 'schedule(''x'', every => ''1 hour'', %s)'),
   ('retention', 'configure_queue(''x'', %s)'),
+  ('max_depth', 'configure_queue(''x'', %s)'),
   ('retention', 'register_job_type(''x'', %s)'),
   ('time', 'enqueue(''x'', %s)'),
   ('time', 'enqueue_many(''x'', array[''{}'']::jsonb[], %s)'),
@@ -139,6 +140,14 @@ join (values
   (
     'priority', 'priority => 2147483647', 'SQ005',
     'priority 2147483647 is out of range', 'Give a whole number from 0 (runs first) to 1000 (runs last).'
+  ),
+  (
+    'max_depth', 'max_depth => 0', 'SQ023',
+    'max_depth 0 is out of range', 'Give a whole number from 1 to 1000000, or NULL for no limit.'
+  ),
+  (
+    'max_depth', 'max_depth => 1000001', 'SQ023',
+    'max_depth 1000001 is out of range', 'Give a whole number from 1 to 1000000, or NULL for no limit.'
   ),
   (
     'max_attempts', 'max_attempts => 0', 'SQ007',

@@ -45,6 +45,37 @@ select is(
   'a queue may be configured before it is used'
 );
 
+-- A limit to what may wait.
+
+select soniq.configure_queue('queues small', max_depth => 3);
+select soniq.enqueue('small', queue => 'queues small', priority => priority)
+from unnest(array[1, 2]) as priority \g /dev/null
+select is(
+  pg_temp.refusal($$select soniq.enqueue_many('small', '{"{}","{}"}', queue => 'queues small')$$),
+  pg_temp.refused_with(
+    'SQ024', 'queue ''queues small'' is full: 2 jobs wait in it, its max_depth is 3, and 2 more were to be enqueued',
+    'Enqueue again later, let more runners work it off, or have an admin raise max_depth by soniq.configure_queue().'
+  ),
+  'a queue refuses more than its max_depth, all priorities together'
+);
+select lives_ok(
+  $$select soniq.enqueue_many('small', '{"{}"}', queue => 'queues small', delay => '1 hour')$$, 'and takes what fits in'
+);
+select matches(
+  pg_temp.refusal($$select soniq.enqueue('small', queue => 'queues small')$$),
+  '^SQ024: queue ''queues small'' is full: 3 jobs wait in it, its max_depth is 3, and 1 more',
+  'what is for later waits, too'
+);
+select soniq.register_job_type('small by type', queue => 'queues small');
+select matches(
+  pg_temp.refusal($$select soniq.enqueue('small by type')$$), '^SQ024', 'whoever chose the queue'
+);
+select lives_ok($$select soniq.enqueue('small', queue => 'queues large')$$, 'other queues are not concerned');
+select count(*) from pg_temp.claim('{queues small}') \g /dev/null
+select lives_ok($$select soniq.enqueue('small', queue => 'queues small')$$, 'what is being processed does not wait');
+select soniq.configure_queue('queues small');
+select lives_ok($$select soniq.enqueue('small', queue => 'queues small')$$, 'NULL is no limit');
+
 select is(
   pg_temp.status(soniq.enqueue('taken in', queue => queue.name)), 'queued',
   format('a queue that is %s takes jobs in', queue.what)
