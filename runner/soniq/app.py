@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, ov
 import asyncpg
 
 from soniq.arguments import to_json
-from soniq.database import connect_for_pool
+from soniq.database import PooledConnection, connect_for_pool
 from soniq.errors import BadDeclaration, BadSettings, DuplicateJob
 from soniq.handler import Handler, Policy, make_policy
 from soniq.middleware import Middleware, check
@@ -323,7 +323,9 @@ class Soniq:
         if connection is not None:
             return await self._enqueue_on(connection, call)
         async with self.connection() as own:
-            return await self._enqueue_on(own, call)
+            job_id = await self._enqueue_on(own, call)
+            own.keep_as_it_is()
+            return job_id
 
     def enqueue_sync(
         self,
@@ -482,7 +484,11 @@ class Soniq:
                         " would be: set it to SONIQ_CONCURRENCY + SONIQ_POOL_HEADROOM or more"
                     )
                 self._pool = await asyncpg.create_pool(
-                    url, min_size=least, max_size=most, connect=connect_for_pool
+                    url,
+                    min_size=least,
+                    max_size=most,
+                    connect=connect_for_pool,
+                    connection_class=PooledConnection,
                 )
                 self._pool_loop = asyncio.get_running_loop()
         async with self._pool.acquire() as connection:

@@ -96,6 +96,22 @@ async def connect(url: str, role: str, *, lasting: bool = False) -> asyncpg.Conn
     return connection
 
 
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection of a pool, reset when its user lets go of it, unless told that there is nothing to reset."""
+
+    _is_as_it_was = False
+
+    def keep_as_it_is(self) -> None:
+        """What was done leaves nothing behind in the session, and to reset it would take as long as that took."""
+        self._is_as_it_was = True
+
+    async def reset(self, *, timeout: float | None = None) -> None:
+        """Called by the pool: undoes what a user has set, locked or listened to."""
+        if not self._is_as_it_was:
+            await super().reset(timeout=timeout)
+        self._is_as_it_was = False
+
+
 async def connect_for_pool(url: str, **options: Any) -> asyncpg.Connection:
     """A connection like connect()'s for asyncpg.create_pool(connect=...), which gives the options."""
     problems = []

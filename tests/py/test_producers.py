@@ -196,3 +196,26 @@ def test_what_the_database_refuses_comes_with_its_code_and_hint(database: str) -
         asyncio.run(work())
     assert error.value.sqlstate == "SQ005"
     assert "from 0 (runs first) to 1000 (runs last)" in error.value.hint
+
+
+LAST_STATEMENT = "select query from pg_stat_activity where pid = %s"
+
+
+def test_a_connection_is_reset_after_a_handler_and_not_after_an_enqueue(database: str) -> None:
+    async def work() -> None:
+        own = Soniq(database, pool_max_size=1)
+        async with own.connection() as connection:
+            pid = connection.get_server_pid()
+            await connection.execute("set statement_timeout = '1 h'")
+        assert rows(database, LAST_STATEMENT, pid)[0][0].startswith("SELECT pg_advisory_unlock_all")
+        await own.enqueue("x")
+        assert rows(database, LAST_STATEMENT, pid)[0][0].startswith("select soniq.enqueue")
+        async with own.connection() as connection:
+            assert connection.get_server_pid() == pid
+            assert await connection.fetchval("show statement_timeout") == "0"
+            await connection.execute("set statement_timeout = '1 h'")
+        async with own.connection() as connection:
+            assert await connection.fetchval("show statement_timeout") == "0"
+        await own.close()
+
+    asyncio.run(work())
