@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, ov
 import asyncpg
 
 from soniq.arguments import to_json
+from soniq.codec import Codec, seal
 from soniq.database import PooledConnection, connect_for_pool
 from soniq.errors import BadDeclaration, BadSettings, DuplicateJob
 from soniq.handler import Handler, Policy, make_policy
@@ -48,6 +49,8 @@ class Soniq:
     pool_max_size: how many connections of its own the app opens at the most; none before the first is
         asked for. In a runner, SONIQ_POOL_MAX_SIZE by default; 20 elsewhere.
     metrics_sink: what a runner tells of every attempt, as soniq.metrics.PrometheusMetricsSink().
+    codec: seals args and results with a key that the database does not see, as cryptography's MultiFernet does
+        (soniq.codec.Codec); by default they are kept as they are.
     unknown_jobs: what becomes of enqueueing a job name that neither this app nor, in soniq.job_types, any runner has
         ever registered, such as one that is misspelt: "allow" it, "warn" in the log, or "refuse" it with
         BadDeclaration. SONIQ_UNKNOWN_JOBS by default, and without that "allow", since a producer may be deployed before
@@ -62,6 +65,7 @@ class Soniq:
         pool_max_size: int | None = None,
         metrics_sink: "MetricsSink | None" = None,
         unknown_jobs: UnknownJobs | None = None,
+        codec: Codec | None = None,
     ) -> None:
         if unknown_jobs not in (None, *get_args(UnknownJobs)):
             raise BadDeclaration(
@@ -69,6 +73,7 @@ class Soniq:
             )
         self.handlers: dict[str, Handler] = {}
         self.metrics_sink = metrics_sink
+        self._codec = codec
         self._unknown_jobs_in_code = unknown_jobs
         self._unknown_jobs_in_settings: str | None = None
         self._known_jobs: set[str] = set()
@@ -146,7 +151,9 @@ class Soniq:
             if function in self._implied:  # @app.periodic() was nearer to the function
                 self._implied.remove(function)
                 del self.handlers[self._name_of(function)]
-            self._add(Handler(function, name or function.__name__, policy, self._middleware))
+            self._add(
+                Handler(function, name or function.__name__, policy, self._middleware, self._codec)
+            )
             return function
 
         return register if function is None else register(function)
@@ -182,7 +189,9 @@ class Soniq:
 
         def register(function: Callable[P, R]) -> Callable[P, R]:
             if all(handler.function is not function for handler in self.handlers.values()):
-                self._add(Handler(function, function.__name__, Policy(), self._middleware))
+                self._add(
+                    Handler(function, function.__name__, Policy(), self._middleware, self._codec)
+                )
                 self._implied.add(function)
             self._schedules.append(
                 make_schedule(
@@ -395,6 +404,8 @@ class Soniq:
         # Of a name alone it is not certain that this code will run it.
         if handler and (problem := handler.mismatch(json.loads(call.parameters["args"]))):
             raise BadDeclaration(problem)
+        if self._codec is not None:
+            call.parameters["args"] = seal(self._codec, call.parameters["args"])
         return call
 
     async def _enqueue_on(self, connection: Any, call: EnqueueCall) -> int:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from soniq import forking, outcomes
+from soniq.codec import CannotOpen, opened
 from soniq.containment import contain
 from soniq.errors import BadDeclaration
 from soniq.handler import Handler
@@ -419,6 +420,11 @@ class Execution:
                 f"no handler for {job.name!r} in this runner's modules (it has: {known})",
                 "unknown_job",
             )
+        try:
+            job.args = opened(handler.codec, job.args)
+        except CannotOpen as error:
+            # Another runner may have the key, and this one get it.
+            return outcomes.failed(job, "CannotOpen", str(error), None)
         if job.unreadable:
             problem: str | None = f"its args or headers cannot be read: {job.unreadable}"
         else:
@@ -456,7 +462,7 @@ class Execution:
             if forking.generation() != self._generation:
                 forking.end_child(error)
             return outcomes.raised(job, error)
-        return outcomes.done(job, value)
+        return outcomes.done(job, value, handler.codec)
 
     async def _through_middleware(
         self, handler: Handler, running: Running, bound: Mapping[str, Any]

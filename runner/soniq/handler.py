@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from soniq.arguments import Converter, Unfit, make_converter
+from soniq.codec import Codec
 from soniq.database import describe
 from soniq.errors import BadDeclaration
 from soniq.job import Job, seconds_to_interval
@@ -64,6 +65,7 @@ class Handler:
     """One registered function. `is_async` tells whether it runs as a task or on a thread.
 
     middleware: what is around each of its runs, the outermost first; its app may add to it later.
+    codec: what opens its args and seals its results, if they are sealed.
     """
 
     def __init__(
@@ -72,11 +74,13 @@ class Handler:
         name: str,
         policy: Policy,
         middleware: Sequence[Middleware] = (),
+        codec: Codec | None = None,
     ) -> None:
         self.function = function
         self.name = name
         self.policy = policy
         self.middleware = middleware
+        self.codec = codec
         self.is_async = inspect.iscoroutinefunction(function)
         self.where = f"{function.__module__}.{function.__qualname__}"
         self._read_signature()

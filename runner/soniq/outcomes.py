@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from soniq.codec import Codec, seal
 from soniq.database import CONNECTION_LOST
 from soniq.job import Job
 
@@ -58,8 +59,8 @@ class Released:
 Outcome = Done | Failed | Snoozed | Released
 
 
-def done(job: Job, value: Any) -> Done | Failed:
-    """Done with the value as its result; failed for good if JSON in PostgreSQL cannot hold it.
+def done(job: Job, value: Any, codec: Codec | None = None) -> Done | Failed:
+    """Done with the value, sealed if there is a codec, as its result; failed for good if JSON cannot hold it.
 
     Running the handler again would do its work twice and return the same.
     """
@@ -69,11 +70,18 @@ def done(job: Job, value: Any) -> Done | Failed:
         result = json.dumps(value, allow_nan=False)
     except BaseException as error:  # a dict of the handler's own class may raise anything
         return failed(job, "InvalidResult", f"the handler's result is not JSON: {_text_of(error)}")
+    if codec is not None:
+        try:
+            result = seal(codec, result)
+        except Exception as error:
+            return failed(
+                job, "InvalidResult", f"the handler's result cannot be sealed: {_text_of(error)}"
+            )
     return Done(job, result)
 
 
-def failed(job: Job, kind: str, message: str, reason: str = "permanent_failure") -> Failed:
-    """A failure that Soniq itself found."""
+def failed(job: Job, kind: str, message: str, reason: str | None = "permanent_failure") -> Failed:
+    """A failure that Soniq itself found; without a reason it is tried again."""
     return Failed(job, _error(kind, message, None), reason)
 
 
