@@ -163,23 +163,30 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
+  former_id bigint;
   new_id bigint;
 begin
   perform soniq._check_leases(job_ids => resume_runner.job_ids, attempts => resume_runner.attempts);
 
+  -- Where the answer to an earlier call was lost, the runner goes by an id of which it does not know.
+  former_id := (
+    select runner.runner_id
+    from soniq.runners as runner
+    where resume_runner.runner_id in (runner.runner_id, runner.resumes)
+  );
   -- Deleting waits for a claim that the broken connection had under way. One that comes later finds no such runner.
   with former as (
     delete from soniq.runners as runner
-    where runner.runner_id = resume_runner.runner_id
+    where runner.runner_id = former_id
       and runner.lost_at is null
     returning runner.*
   )
   insert into soniq.runners (
-    host, pid, queues, concurrency, runner_version, heartbeat_timeout, registered_at, last_heartbeat_at
+    host, pid, queues, concurrency, runner_version, heartbeat_timeout, registered_at, last_heartbeat_at, resumes
   )
   select
     former.host, former.pid, former.queues, former.concurrency, former.runner_version, former.heartbeat_timeout,
-    former.registered_at, soniq.clock()
+    former.registered_at, soniq.clock(), resume_runner.runner_id
   from former
   returning soniq.runners.runner_id into new_id;
   if not found then
@@ -195,16 +202,16 @@ begin
   where job.id = any (resume_runner.job_ids)
     and job.id = lease.job_id
     and job.attempt = lease.attempt
-    and job.runner_id = resume_runner.runner_id;
+    and job.runner_id = former_id;
 
-  perform soniq._hand_back_all(runner_id => resume_runner.runner_id);
+  perform soniq._hand_back_all(runner_id => former_id);
   perform soniq._look_after_partitions();
   return new_id;
 end;
 $$;
 
 comment on function soniq.resume_runner(bigint, bigint[], integer[]) is
-'For a runner whose connection broke: it cannot know whether its last claim was granted. Answers with a new runner_id, to which the leases that it names move; any other job it holds goes back to the queue, without spending an attempt, and nothing can be claimed under the former id any more.
+'For a runner whose connection broke: it cannot know whether its last claim was granted. Answers with a new runner_id, to which the leases that it names move; any other job it holds goes back to the queue, without spending an attempt, and nothing can be claimed under the former id any more. Where this answer is lost, too, it may be called once more with the same id.
 
 job_ids, attempts: the leases that the runner knows of, also those it has still to report.
 

@@ -13,7 +13,8 @@ create table if not exists soniq.runners (
   heartbeat_timeout interval not null check (heartbeat_timeout > '0'),
   registered_at timestamptz not null,
   last_heartbeat_at timestamptz not null,
-  lost_at timestamptz
+  lost_at timestamptz,
+  resumes bigint
 )
 with (fillfactor = 50);
 
@@ -30,5 +31,7 @@ comment on column soniq.runners.registered_at is 'When it started.';
 comment on column soniq.runners.last_heartbeat_at is 'When it last called heartbeat(), by the database''s clock.';
 comment on column soniq.runners.lost_at is
   'When it was declared dead. The row stays until the last of its jobs is taken back.';
+comment on column soniq.runners.resumes is
+  'The runner_id with which it called resume_runner(), which may be called once more with it; NULL if it never did.';
 
 commit;

@@ -146,8 +146,15 @@ class Claimer:
         """Keeps the leases known here; what a claim granted whose answer was lost goes back."""
         if self.runner_id is not None:
             leases = self._execution.leases + self._reporter.leases
-            async with self._doorbell.speaking:
-                self.runner_id = await self._resume_as(connection, self.runner_id, leases)
+            try:
+                async with self._doorbell.speaking:
+                    self.runner_id = await self._resume_as(connection, self.runner_id, leases)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate != UNKNOWN_RUNNER:
+                    raise
+                # Declared dead meanwhile. Under its next id, heartbeats will tell which leases are lost.
+                log.warning("runner %s was declared dead; registering anew", self.runner_id)
+                self.runner_id = None
         self._must_resume = False
 
     async def _claim_until_over(

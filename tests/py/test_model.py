@@ -10,6 +10,7 @@ The model leaves open
 - how much of a jittered retry delay is waited: between half and all of it;
 - the ids of new jobs and runners, which only have to be new;
 - what a call says of a lease that it names twice (nor does the machine name one twice);
+- whose turn it is among queues of one priority;
 - defaults of job types and queues, most bad input, texts of errors, wake-ups, scan hints, retention,
   cron, and several sessions at once, all of which have tests of their own.
 """
@@ -103,6 +104,7 @@ class Runner:
     heartbeat_timeout: timedelta
     last_heartbeat_at: datetime
     lost_at: datetime | None = None
+    resumes: int | None = None
 
 
 @dataclass
@@ -259,15 +261,23 @@ class Model:
             and (queues is None or job.queue in queues)
             and (skip_jobs is None or job.job_name not in skip_jobs)
         ]
-        ready.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
-        for job in ready[:max_jobs]:
+        ready.sort(key=lambda job: (job.scheduled_at, job.id))
+        # Of each queue the oldest, then of each the second, and so on.
+        places = Counter[tuple[int, str]]()
+        turns: dict[int, tuple[int, int, str]] = {}
+        for job in ready:
+            places[job.priority, job.queue] += 1
+            turns[job.id] = (job.priority, places[job.priority, job.queue], job.queue)
+        claimed = sorted(ready, key=lambda job: turns[job.id])[:max_jobs]
+        claimed.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
+        for job in claimed:
             job.status = "processing"
             job.attempt += 1
             job.runner_id = runner_id
             job.claimed_at = self.now
             job.deadline = self.now + job.timeout if job.timeout else None
             self.granted.append(job.lease)
-        return ready[:max_jobs]
+        return claimed
 
     def complete(self, leases: Sequence[Lease], results: Sequence[int | None]) -> list[bool]:
         return [
@@ -347,13 +357,20 @@ class Model:
         own = {job.lease for job in self.held_by(runner_id)}
         return runner is not None, sorted(lease.job_id for lease in leases if lease not in own)
 
+    def former(self, runner_id: int) -> Runner | None:
+        """The runner that may resume by this id: its own, or the one with which it did so last."""
+        known = self.runners.values()
+        return next((each for each in known if runner_id in (each.runner_id, each.resumes)), None)
+
     def resume_runner(self, runner_id: int, leases: Collection[Lease], new_id: int) -> None:
-        former = self.runners[runner_id]
+        former = self.former(runner_id)
+        assert former is not None
         self.register_runner(new_id, former.heartbeat_timeout)
-        for job in self.held_by(runner_id):
+        self.runners[new_id].resumes = runner_id
+        for job in self.held_by(former.runner_id):
             if job.lease in leases:
                 job.runner_id = new_id
-        self.deregister_runner(runner_id)
+        self.deregister_runner(former.runner_id)
 
     def deregister_runner(self, runner_id: int) -> bool:
         self._hand_back(self.held_by(runner_id))
@@ -764,7 +781,7 @@ SCHEDULE_ROWS: LiteralString = """
     from soniq.schedules
 """
 RUNNERS: LiteralString = """
-    select runner_id, heartbeat_timeout, last_heartbeat_at, lost_at
+    select runner_id, heartbeat_timeout, last_heartbeat_at, lost_at, resumes
     from soniq.runners
 """
 
@@ -892,6 +909,8 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         # A hint of this session may hide a job for a while.
         self.rows("select set_config('soniq.lane_' || lane_id, '', true) from soniq.lanes")
+        # And the first turn is that of the first queue.
+        self.rows("select set_config('soniq.turn_' || priority, '', true) from soniq.lanes")
         query: LiteralString = """
             select job_id, attempt, job_name, max_attempts, scheduled_at, claimed_at, deadline
             from soniq.claim(%s, queues => %s::text[], max_jobs => %s, skip_jobs => %s::text[])
@@ -990,7 +1009,7 @@ class Machine(RuleBasedStateMachine):
     def resume_runner(self, runner_id: int, leases: list[Lease]) -> None:
         query: LiteralString = "select soniq.resume_runner(%s, %s::bigint[], %s::integer[])"
         call = (runner_id, *columns(leases))
-        if runner_id not in self.model.runners:
+        if self.model.former(runner_id) is None:
             self.expect_refusal("SQ011", query, call)
             return
         new_id = self.value(query, *call)

@@ -213,13 +213,37 @@ select is(
 )
 from resumed
 where name in ('known', 'never learned of');
+-- The answer to that was lost, and to the next.
+select pg_temp.new_lease(job_name => 'kept', runner_id => :resumed) as kept \gset
+select soniq.resume_runner(:runner, array[(:'kept'::pg_temp.lease).job_id], array[(:'kept'::pg_temp.lease).attempt])
+  as resumed \gset
+select is(
+  (select job.runner_id from pg_temp.job((:'kept'::pg_temp.lease).job_id) as job), :'resumed'::bigint,
+  'it may resume once more as the one it was, and keeps its leases'
+);
+select soniq.resume_runner(:runner) as resumed \gset
+select is(
+  pg_temp.status((:'kept'::pg_temp.lease).job_id), 'queued', 'and again, and what it then does not name is queued again'
+);
+select is(
+  pg_temp.particulars(:resumed),
+  'ada.example.org:4711 serves {mail,bills}, 8 at once, version "1.2.3", silent for 00:00:30 at most;'
+  ' since 12:01, alive at 12:02',
+  'and is still the one it was'
+);
+select is(
+  (select array_agg(known.runner_id) from soniq.runners as known where known.resumes = :runner), array[:resumed::bigint],
+  'and is on the list once'
+);
+
 update soniq.runners
 set lost_at = soniq.clock()
 where runner_id = :resumed;
 select alike(
-  pg_temp.refusal(format('select soniq.resume_runner(%s)', :resumed)), 'SQ011: %',
+  pg_temp.refusal(format('select soniq.resume_runner(%s)', id)), 'SQ011: %',
   'one that was declared dead has to register anew'
-);
+)
+from unnest(array[:resumed, :runner]) as id;
 
 select * from finish();
 rollback;
