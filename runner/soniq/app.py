@@ -40,6 +40,7 @@ M = TypeVar("M", bound=Middleware)
 H = TypeVar("H", bound=Callable[[], Mapping[str, Any]])
 UnknownJobs = Literal["allow", "warn", "refuse"]
 DEFAULT_POOL_SIZE = 20
+CLOSE_WITHIN = 1.0  # seconds, for connections to be closed in order
 
 
 class Soniq:
@@ -525,7 +526,11 @@ class Soniq:
         self._forget_closed_loop()
         if self._pool is not None:
             pool, self._pool = self._pool, None
-            await pool.close()
+            try:
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await pool.close()
+            except TimeoutError:  # a server that does not answer, or somebody who does not let go
+                pool.terminate()
 
 
 def two_handlers(first: Handler, second: Handler) -> str:

@@ -263,6 +263,7 @@ async def persist(
             try:
                 return await converse(connection)
             except CONNECTION_LOST as error:
+                obey_cancellation()
                 log.warning(
                     "the database is away (%s: %s): running handlers go on, their outcomes are kept",
                     role,
@@ -273,10 +274,18 @@ async def persist(
                 connection = await connect_patiently(url, role, again=True)
                 log.info("connected again, to %s", role)
             except asyncpg.PostgresError as error:
+                obey_cancellation()
                 log.error("the database refuses: %s; trying again", describe(error))
                 await asyncio.sleep(1)
     finally:
         await close(connection)
+
+
+def obey_cancellation() -> None:
+    """Raises CancelledError if this task was cancelled and has met another error while it came to its end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def check_schema(connection: asyncpg.Connection, url: str) -> None:
@@ -401,6 +410,6 @@ def describe(error: BaseException) -> str:
 async def close(connection: Any) -> None:
     """Closes a connection that may be broken already."""
     try:
-        await connection.close(timeout=2)
+        await connection.close(timeout=1)
     except (*CANNOT_CONNECT, TimeoutError):
         connection.terminate()

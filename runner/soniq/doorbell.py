@@ -18,7 +18,15 @@ from typing import Any
 
 import asyncpg
 
-from soniq.database import CONNECTION_LOST, close, connect_patiently, describe, is_direct, masked
+from soniq.database import (
+    CONNECTION_LOST,
+    close,
+    connect_patiently,
+    describe,
+    is_direct,
+    masked,
+    obey_cancellation,
+)
 
 log = logging.getLogger("soniq")
 
@@ -83,12 +91,14 @@ class Doorbell:
                 else:
                     pause = LISTEN_AGAIN_AFTER
             except CONNECTION_LOST as error:
+                obey_cancellation()
                 log.warning(
                     "the listening connection was lost; polling until it is back: %s",
                     describe(error),
                 )
                 connection.terminate()
             except asyncpg.PostgresError as error:
+                obey_cancellation()
                 log.error("the database does not let us listen: %s; polling", describe(error))
                 pause = CALL_WITHIN
             finally:

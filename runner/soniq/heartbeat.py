@@ -14,7 +14,13 @@ from contextlib import suppress
 import asyncpg
 
 from soniq import forking
-from soniq.database import CONNECTION_LOST, close, connect_patiently, describe
+from soniq.database import (
+    CONNECTION_LOST,
+    close,
+    connect_patiently,
+    describe,
+    obey_cancellation,
+)
 
 log = logging.getLogger("soniq")
 Lease = tuple[int, int]
@@ -61,7 +67,7 @@ class Heartbeat(threading.Thread):
         """Ends the thread; may be called from any other."""
         with suppress(RuntimeError):  # the loop has ended already
             self._loop.call_soon_threadsafe(lambda: self._main and self._main.cancel())
-        self.join(timeout=5)
+        self.join(timeout=1)
 
     async def _live(self) -> None:
         again = False
@@ -71,8 +77,10 @@ class Heartbeat(threading.Thread):
             try:
                 await self._beat_and_tick(connection)
             except CONNECTION_LOST as error:
+                obey_cancellation()
                 log.warning("the heartbeat's connection was lost: %s", describe(error))
             except asyncpg.PostgresError as error:
+                obey_cancellation()
                 log.error("a heartbeat or tick failed: %s", describe(error))
                 await asyncio.sleep(min(1.0, self._interval))
             finally:
