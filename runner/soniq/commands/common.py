@@ -118,7 +118,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, nothing: str) -
 
 def print_json(value: Any) -> None:
     """Prints one JSON value on a line."""
-    click.echo(json.dumps(value, default=str, ensure_ascii=False))
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    # A surrogate, as Python makes of an argument that is no UTF-8, is spelled out, in JSON's own way.
+    click.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 async def decode_json(connection: asyncpg.Connection) -> None:

@@ -1,11 +1,16 @@
 """`soniq config`: every setting, its value, where that is from and what it means."""
 
-import json
 import os
 
 import click
 
-from soniq.commands.common import EXIT_CODES, json_option, told_in_a_line
+from soniq.commands.common import (
+    EXIT_CODES,
+    json_option,
+    print_json,
+    printable,
+    told_in_a_line,
+)
 from soniq.commands.flags import as_texts, setting_options
 from soniq.database import masked
 from soniq.settings import Found, find_settings, unknown_in_file, unknown_names
@@ -23,13 +28,13 @@ def config(as_json: bool, **flags: str | bool | None) -> None:
         found = find_settings(os.environ, as_texts(flags))
         unknown = unknown_in_file()
     if as_json:
-        click.echo(json.dumps([_as_object(each) for each in found], ensure_ascii=False))
+        print_json([_as_object(each) for each in found])
     else:
         for each in found:
-            click.echo(f"{each.setting.variable} = {_shown(each)}  ({each.source})")
-            click.echo(f"    {each.problem or each.setting.meaning}")
+            click.echo(printable(f"{each.setting.variable} = {_shown(each)}  ({each.source})"))
+            click.echo(printable(f"    {each.problem or each.setting.meaning}"))
     for line in [*unknown, *unknown_names(os.environ)]:
-        click.echo(f"soniq config: {line}", err=True)
+        click.echo(printable(f"soniq config: {line}"), err=True)
     if unknown or any(each.problem for each in found):
         raise SystemExit(10)
 
