@@ -35,6 +35,8 @@ from runner_process import RunnerProcess  # noqa: E402
 from testing.deployment import deploy_snapshot  # noqa: E402
 from testing.server import Server, throwaway_server  # noqa: E402
 
+from chaos.world import World  # noqa: E402
+
 TEMPLATE = "soniq_template"
 
 
@@ -95,6 +97,20 @@ def own_server() -> Iterator[Server]:
     with throwaway_server() as server:
         deploy_snapshot(server, "postgres")
         yield server
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A server of this test's own to be broken, where chaos/ takes notes. No runner is at work yet."""
+    with World.opened(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def wired_world(tmp_path: Path) -> Iterator[World]:
+    """The same, and its runners reach the server over a cable."""
+    with World.opened(tmp_path, over_cable=True) as world:
+        yield world
 
 
 @pytest.fixture
