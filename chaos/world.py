@@ -124,12 +124,12 @@ class World:
         return check(self.url, self.notes, frozenset(excuses))
 
 
-def stop(runner: RunnerProcess) -> None:
+def stop(runner: RunnerProcess, shutdown_timeout: float = SHUTDOWN_TIMEOUT) -> None:
     """Stops a runner, which ends in time, and well, or says that the database did not let it."""
     began = time.monotonic()
-    code = runner.stop(within=SHUTDOWN_TIMEOUT + 30)
+    code = runner.stop(within=shutdown_timeout + 30)
     took = time.monotonic() - began
-    if took > SHUTDOWN_TIMEOUT + LAST_SECONDS or (
+    if took > shutdown_timeout + LAST_SECONDS or (
         code and "the database stayed away" not in runner.log
     ):
         raise AssertionError(f"exit code {code} after {took:.1f} s:\n{runner.log}")

@@ -2,10 +2,8 @@
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from conftest import StartRunner, WriteJobs, rows
@@ -13,8 +11,10 @@ from pgbouncer import name_of, throwaway_pgbouncer
 from soniq.database import close, connect, connect_patiently
 from test_losing import HANDLERS
 from test_waking import SIGNS, is_done
-from testing.server import PORT, USER, Server
+from testing.server import USER, Server
 from waiting import wait_for
+
+from chaos.cable import Cable, cable_to
 
 # So that a test need not wait for what is right in production.
 HURRIED = """
@@ -28,84 +28,6 @@ CONNECTIONS = (
     " where datname = current_database() and pid <> pg_backend_pid()"
     " and backend_type = 'client backend' order by 1"
 )
-
-
-class Cable:
-    """A TCP port of this machine that leads to a server, until it is cut: then nothing arrives, nothing is closed."""
-
-    def __init__(self, server: Server) -> None:
-        self.port = 0
-        self._socket = str(server.sockets / f".s.PGSQL.{PORT}")
-        self._lies = threading.Event()
-        self._ends: list[asyncio.StreamWriter] = []
-
-    def url(self, database: str) -> str:
-        """The address of a database over this cable."""
-        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
-
-    def cut(self) -> None:
-        """What is sent from now on is lost, also on new connections."""
-        self._loop.call_soon_threadsafe(self._holds.clear)
-
-    def mend(self) -> None:
-        """New connections get through; those that were cut stay dead."""
-        self._loop.call_soon_threadsafe(self._holds.set)
-
-    async def carry(self) -> None:
-        """Accepts connections until remove()."""
-        self._loop = asyncio.get_running_loop()
-        self._holds, self._removed = asyncio.Event(), asyncio.Event()
-        self._holds.set()
-        listener = await asyncio.start_server(self._join, "127.0.0.1", 0)
-        self.port = listener.sockets[0].getsockname()[1]
-        self._lies.set()
-        await self._removed.wait()
-        listener.close()
-        for end in self._ends:
-            end.transport.abort()
-
-    def wait_until_it_lies(self) -> None:
-        """Then `port` is known."""
-        assert self._lies.wait(10)
-
-    def remove(self) -> None:
-        """Ends carry()."""
-        self._loop.call_soon_threadsafe(self._removed.set)
-
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._ends.append(writer)
-        if not self._holds.is_set():
-            return
-        there_reader, there_writer = await asyncio.open_unix_connection(self._socket)
-        self._ends.append(there_writer)
-        whole = [True]
-        await asyncio.gather(
-            self._carry(reader, there_writer, whole), self._carry(there_reader, writer, whole)
-        )
-
-    async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, whole: list[bool]
-    ) -> None:
-        while data := await reader.read(65536):
-            if not self._holds.is_set():
-                whole[0] = False
-            if whole[0]:
-                writer.write(data)
-        if whole[0]:
-            writer.close()
-
-
-@contextmanager
-def cable_to(server: Server) -> Iterator[Cable]:
-    cable = Cable(server)
-    thread = threading.Thread(target=lambda: asyncio.run(cable.carry()))
-    thread.start()
-    try:
-        cable.wait_until_it_lies()
-        yield cable
-    finally:
-        cable.remove()
-        thread.join()
 
 
 @pytest.fixture

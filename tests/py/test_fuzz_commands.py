@@ -4,7 +4,7 @@ In this process, since there are thousands: what a process of its own adds is in
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -72,11 +72,11 @@ def found(path: tuple[str, ...]) -> click.Command:
     return command
 
 
-def tries(path: tuple[str, ...]) -> Iterator[list[str]]:
+def tries(path: tuple[str, ...], values: Sequence[str]) -> Iterator[list[str]]:
     """The command with each of the values in each place that takes one."""
     flags = ["--json"] if any(each.name == "as_json" for each in found(path).params) else []
     for parameter in found(path).params:
-        for value in VALUES:
+        for value in values:
             if isinstance(parameter, click.Argument):
                 yield [*path, "--", value]
             elif not getattr(parameter, "is_flag", False):
@@ -85,19 +85,30 @@ def tries(path: tuple[str, ...]) -> Iterator[list[str]]:
                     yield [*path, *flags, f"{parameter.opts[0]}={value}"]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([*VALUES[::8], NO_UTF8], id="some"),
+        pytest.param(VALUES, marks=pytest.mark.long, id="all"),
+    ],
+)
 @pytest.mark.parametrize("path", list(commands(main)), ids=" ".join)
 def test_a_bad_value_is_told_and_nothing_breaks(
-    database: str, path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: str,
+    path: tuple[str, ...],
+    values: Sequence[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What is told to write a file writes it here, also where its name leads upwards.
-    folder = tmp_path.joinpath(*"some folders deeper".split())
+    folder = tmp_path / "some" / "folders" / "deeper"
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("SONIQ_DATABASE_URL", database)
     rows(database, "select soniq.enqueue('some', queue => 'some')")
     before = rows(database, "select id, status::text, queue from soniq.jobs")
     runner = CliRunner()
-    for arguments in tries(path):
+    for arguments in tries(path, values):
         expect_an_answer(runner.invoke(main, arguments), arguments)
     assert rows(database, "select id, status::text, queue from soniq.jobs") == before
 

@@ -18,7 +18,6 @@ from chaos.world import World
 RUNNERS = 3
 RATE = 100.0
 SEED = 1
-TIMES = 3
 OF_RUNNERS = [
     "runner killed",
     "runner frozen until it is taken for lost",
@@ -58,7 +57,7 @@ def load(world: World) -> Iterator[Producer]:
 def break_by(world: World, names: list[str]) -> None:
     random = Random(SEED)
     with load(world):
-        for name in names * TIMES:
+        for name in names:
             FAULTS[name].inject(world, random)
             for runner in world.runners:
                 assert runner.process.poll() is None, f"{name}: {runner.log}"

@@ -22,6 +22,7 @@ from chaos.producing import Producer
 from chaos.world import World, stop
 
 RATE = 100.0
+SHUTDOWN_TIMEOUT = 1.0
 SEED = 1
 # Of the jobs enqueued in the second before the last, the share of those that had ended within a second.
 IN_TIME = """
@@ -99,12 +100,11 @@ def statements_cut_short(world: World) -> AbstractContextManager[None]:
 def test_a_runner_stops_in_the_midst_of_it(
     wired_world: World, broken: Callable[[World], AbstractContextManager[None]]
 ) -> None:
-    wired_world.start_runners(1)
-    [runner] = wired_world.runners
+    runner = wired_world.start_runner(shutdown_timeout=SHUTDOWN_TIMEOUT)
     producer = Producer(wired_world.url, wired_world.notes, RATE, SEED)
     producer.start()
     wait_for(lambda: all_in_time(wired_world), what="every job to be in time")
     with broken(wired_world):
-        stop(runner)
+        stop(runner, SHUTDOWN_TIMEOUT)
     producer.stop()
     wired_world.runners.remove(runner)
