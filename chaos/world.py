@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 
 import psycopg
 from runner_process import RunnerProcess
+from soniq.errors import DatabaseUnreachable
 from testing.deployment import deploy_snapshot, psql
 from testing.server import Server, throwaway_server
 from waiting import wait_for
@@ -90,10 +91,20 @@ class World:
         for runner in [self.start_runner() for _ in range(number)]:
             runner.wait_for_log("jobs at once")
 
-    def replace(self, runner: RunnerProcess) -> RunnerProcess:
-        """A new runner in the place of one that has ended."""
+    def replace(self, runner: RunnerProcess) -> None:
+        """A new runner in the place of one that has ended; it is at work when this returns.
+
+        One that does not find the database when it starts ends, for whoever started it to try again.
+        """
         self.runners.remove(runner)
-        return self.start_runner()
+        starting = self.start_runner()
+
+        def is_at_work_or_ended() -> bool:
+            return "jobs at once" in starting.log or starting.process.poll() is not None
+
+        wait_for(is_at_work_or_ended, what="a new runner")
+        if starting.process.poll() == DatabaseUnreachable.exit_code:
+            self.replace(starting)
 
     def ask(self, query: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
         """What a statement answers, patiently: the server may be about to come back."""
