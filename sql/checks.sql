@@ -11,6 +11,7 @@
 --
 --   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
 --   SQ022 headers           SQ023 max_depth          SQ024 queue full
+--   SQ025 secret args
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
@@ -302,6 +303,27 @@ begin
       'SQ023',
       pg_catalog.format('max_depth %s is out of range', max_depth),
       'Give a whole number from 1 to 1000000, or NULL for no limit.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_secret_args(secret_args text[])
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if pg_catalog.array_position(secret_args, null) is not null or pg_catalog.cardinality(secret_args) > 100 then
+    perform soniq._refuse(
+      'SQ025',
+      case
+        when pg_catalog.cardinality(secret_args) > 100
+          then pg_catalog.format('secret_args are %s names', pg_catalog.cardinality(secret_args))
+        else 'secret_args have a NULL among them'
+      end,
+      'Give the names of arguments, 100 at the most.'
     );
   end if;
 end;

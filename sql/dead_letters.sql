@@ -1,5 +1,34 @@
 -- Dead letters: jobs given up. They are replayed once their cause is mended, deleted, or pruned by age.
 
+create or replace view soniq.dead_letters as
+select
+  letter.id,
+  letter.job_name,
+  letter.queue,
+  letter.priority,
+  soniq._shown_args(job_name => letter.job_name, args => letter.args) as args,
+  letter.scheduled_at,
+  letter.enqueued_at,
+  letter.attempt,
+  letter.max_attempts,
+  letter.timeout,
+  letter.dedup_key,
+  letter.headers,
+  letter.runner_id,
+  letter.claimed_at,
+  letter.errors,
+  letter.replay_of,
+  letter.schedule,
+  letter.due_at,
+  letter.reason,
+  letter.dead_at,
+  letter.replay_count,
+  letter.last_replayed_at
+from soniq.dead_letter_jobs as letter;
+
+comment on view soniq.dead_letters is
+'Dead letters, for looking: soniq.dead_letter_jobs, with *** in the place of args that their job type declares as secret.';
+
 -- Declared immutable and of one expression, so that the planner puts it in place of the call, and finds the indexes.
 create or replace function soniq._is_selected(
   letter soniq.dead_letter_jobs,

@@ -13,7 +13,7 @@
 --   grant execute on function soniq.enqueue to shop;
 
 -- Each public function is named here, so that none is without a decision. Underscore functions are the owner's alone, but for
--- the three behind the views: a view reads tables with its owner's rights, and calls functions with its reader's.
+-- the four behind the views: a view reads tables with its owner's rights, and calls functions with its reader's.
 create or replace function soniq._rights()
 returns table (kind text, name text, columns text[], roles text[])
 language sql
@@ -99,11 +99,46 @@ as $$
     ('function', 'retry', null, '{admin}'),
     ('function', 'run_schedule_now', null, '{admin}'),
     ('function', 'unschedule', null, '{admin}'),
+    ('function', '_shown_args', null, '{admin}'),
     ('relation', 'all_jobs', null, '{admin}'),
-    ('relation', 'dead_letter_jobs', null, '{admin}'),
-    ('relation', 'finished_jobs', null, '{admin}'),
-    ('relation', 'finished_jobs_default', null, '{admin}'),
-    ('relation', 'jobs', null, '{admin}'),
+    ('relation', 'dead_letters', null, '{admin}'),
+    -- Some args are secret, and the views show those as ***.
+    (
+      'relation',
+      'dead_letter_jobs',
+      '{
+        id,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        claimed_at,errors,replay_of,schedule,due_at,reason,dead_at,replay_count,last_replayed_at
+      }',
+      '{admin}'
+    ),
+    (
+      'relation',
+      'finished_jobs',
+      '{
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
+      }',
+      '{admin}'
+    ),
+    (
+      'relation',
+      'finished_jobs_default',
+      '{
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
+      }',
+      '{admin}'
+    ),
+    (
+      'relation',
+      'jobs',
+      '{
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        claimed_at,deadline,errors,replay_of,schedule,due_at
+      }',
+      '{admin}'
+    ),
     ('relation', 'schedules', null, '{admin}'),
 
     -- The owner's alone.

@@ -10,7 +10,8 @@ create or replace function soniq.register_job_type(
   retry_delays interval[] default null,
   backoff text default null,
   max_retry_delay interval default null,
-  retention interval default null
+  retention interval default null,
+  secret_args text[] default null
 )
 returns void
 language plpgsql
@@ -32,11 +33,13 @@ begin
       backoff => register_job_type.backoff,
       max_retry_delay => register_job_type.max_retry_delay
     ),
-    soniq._check_retention(retention => register_job_type.retention);
+    soniq._check_retention(retention => register_job_type.retention),
+    soniq._check_secret_args(secret_args => register_job_type.secret_args);
 
   -- A hundred runners that start with the same code write nothing but the first.
   insert into soniq.job_types as known (
-    job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, retention, registered_at
+    job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, retention, secret_args,
+    registered_at
   )
   values (
     register_job_type.job_name,
@@ -48,6 +51,7 @@ begin
     register_job_type.backoff,
     register_job_type.max_retry_delay,
     register_job_type.retention,
+    register_job_type.secret_args,
     soniq.clock()
   )
   on conflict (job_name) do update
@@ -59,18 +63,19 @@ begin
     backoff = excluded.backoff,
     max_retry_delay = excluded.max_retry_delay,
     retention = excluded.retention,
+    secret_args = excluded.secret_args,
     registered_at = excluded.registered_at
   where (
       known.queue, known.priority, known.max_attempts, known.timeout, known.retry_delays, known.backoff,
-      known.max_retry_delay, known.retention
+      known.max_retry_delay, known.retention, known.secret_args
     ) is distinct from (
       excluded.queue, excluded.priority, excluded.max_attempts, excluded.timeout, excluded.retry_delays, excluded.backoff,
-      excluded.max_retry_delay, excluded.retention
+      excluded.max_retry_delay, excluded.retention, excluded.secret_args
     );
 end;
 $$;
 
-comment on function soniq.register_job_type(text, text, integer, integer, interval, interval[], text, interval, interval) is
+comment on function soniq.register_job_type(text, text, integer, integer, interval, interval[], text, interval, interval, text[]) is
 'Declares the policy of a job name; a later call replaces the whole of it. Jobs take queue, priority, max_attempts and timeout when they are enqueued, and the retry policy when they fail.
 
 job_name: 1 to 200 characters.
@@ -79,8 +84,32 @@ retry_delays: the wait before the first, second, ... retry; the last one repeats
 backoff: fixed takes the delays as they are; exponential takes one delay and doubles it at each failure, then waits between half and all of that.
 max_retry_delay: no exponential wait is longer.
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
+secret_args: names of arguments that only the handler is to see; wherever jobs are looked at, *** stands in their place, at once also for jobs that there are already. They are kept as they are.
 
-Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention.';
+Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention, SQ025 secret_args.';
+
+-- The views call it with their reader's rights and settings.
+create or replace function soniq._shown_args(job_name text, args jsonb)
+returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(
+    (
+      select _shown_args.args || pg_catalog.jsonb_object_agg(secret.name, '***')
+      from soniq.job_types as type
+      cross join lateral pg_catalog.unnest(type.secret_args) as secret (name)
+      where type.job_name = _shown_args.job_name
+        and _shown_args.args ? secret.name
+    ),
+    _shown_args.args
+  );
+$$;
+
+comment on function soniq._shown_args(text, jsonb) is
+'A job''s args as anybody but its handler sees them: *** in the place of those that its type declares as secret.';
 
 create or replace function soniq._retry_delay(job_name text, failures integer)
 returns interval

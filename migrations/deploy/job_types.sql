@@ -12,6 +12,7 @@ create table if not exists soniq.job_types (
   backoff text check (backoff in ('fixed', 'exponential')),
   max_retry_delay interval check (max_retry_delay >= '0'),
   retention interval check (retention >= '0'),
+  secret_args text[],
   registered_at timestamptz not null
 );
 
@@ -32,6 +33,8 @@ comment on column soniq.job_types.backoff is
   'fixed takes retry_delays as they are; exponential doubles the only one at each failure, with jitter.';
 comment on column soniq.job_types.max_retry_delay is 'No exponential wait is longer than this.';
 comment on column soniq.job_types.retention is 'How long a finished job is kept; 0 is not at all.';
+comment on column soniq.job_types.secret_args is
+  'Arguments that only the handler is to see; to others they are shown as ***.';
 comment on column soniq.job_types.registered_at is 'When this policy was last changed.';
 
 commit;

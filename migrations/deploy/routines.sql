@@ -45,6 +45,7 @@ comment on function soniq.version() is
 --
 --   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
 --   SQ022 headers           SQ023 max_depth          SQ024 queue full
+--   SQ025 secret args
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
@@ -336,6 +337,27 @@ begin
       'SQ023',
       pg_catalog.format('max_depth %s is out of range', max_depth),
       'Give a whole number from 1 to 1000000, or NULL for no limit.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq._check_secret_args(secret_args text[])
+returns void
+language plpgsql
+volatile
+parallel safe
+as $$
+begin
+  if pg_catalog.array_position(secret_args, null) is not null or pg_catalog.cardinality(secret_args) > 100 then
+    perform soniq._refuse(
+      'SQ025',
+      case
+        when pg_catalog.cardinality(secret_args) > 100
+          then pg_catalog.format('secret_args are %s names', pg_catalog.cardinality(secret_args))
+        else 'secret_args have a NULL among them'
+      end,
+      'Give the names of arguments, 100 at the most.'
     );
   end if;
 end;
@@ -2206,7 +2228,8 @@ create or replace function soniq.register_job_type(
   retry_delays interval[] default null,
   backoff text default null,
   max_retry_delay interval default null,
-  retention interval default null
+  retention interval default null,
+  secret_args text[] default null
 )
 returns void
 language plpgsql
@@ -2228,11 +2251,13 @@ begin
       backoff => register_job_type.backoff,
       max_retry_delay => register_job_type.max_retry_delay
     ),
-    soniq._check_retention(retention => register_job_type.retention);
+    soniq._check_retention(retention => register_job_type.retention),
+    soniq._check_secret_args(secret_args => register_job_type.secret_args);
 
   -- A hundred runners that start with the same code write nothing but the first.
   insert into soniq.job_types as known (
-    job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, retention, registered_at
+    job_name, queue, priority, max_attempts, timeout, retry_delays, backoff, max_retry_delay, retention, secret_args,
+    registered_at
   )
   values (
     register_job_type.job_name,
@@ -2244,6 +2269,7 @@ begin
     register_job_type.backoff,
     register_job_type.max_retry_delay,
     register_job_type.retention,
+    register_job_type.secret_args,
     soniq.clock()
   )
   on conflict (job_name) do update
@@ -2255,18 +2281,19 @@ begin
     backoff = excluded.backoff,
     max_retry_delay = excluded.max_retry_delay,
     retention = excluded.retention,
+    secret_args = excluded.secret_args,
     registered_at = excluded.registered_at
   where (
       known.queue, known.priority, known.max_attempts, known.timeout, known.retry_delays, known.backoff,
-      known.max_retry_delay, known.retention
+      known.max_retry_delay, known.retention, known.secret_args
     ) is distinct from (
       excluded.queue, excluded.priority, excluded.max_attempts, excluded.timeout, excluded.retry_delays, excluded.backoff,
-      excluded.max_retry_delay, excluded.retention
+      excluded.max_retry_delay, excluded.retention, excluded.secret_args
     );
 end;
 $$;
 
-comment on function soniq.register_job_type(text, text, integer, integer, interval, interval[], text, interval, interval) is
+comment on function soniq.register_job_type(text, text, integer, integer, interval, interval[], text, interval, interval, text[]) is
 'Declares the policy of a job name; a later call replaces the whole of it. Jobs take queue, priority, max_attempts and timeout when they are enqueued, and the retry policy when they fail.
 
 job_name: 1 to 200 characters.
@@ -2275,8 +2302,32 @@ retry_delays: the wait before the first, second, ... retry; the last one repeats
 backoff: fixed takes the delays as they are; exponential takes one delay and doubles it at each failure, then waits between half and all of that.
 max_retry_delay: no exponential wait is longer.
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
+secret_args: names of arguments that only the handler is to see; wherever jobs are looked at, *** stands in their place, at once also for jobs that there are already. They are kept as they are.
 
-Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention.';
+Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention, SQ025 secret_args.';
+
+-- The views call it with their reader's rights and settings.
+create or replace function soniq._shown_args(job_name text, args jsonb)
+returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(
+    (
+      select _shown_args.args || pg_catalog.jsonb_object_agg(secret.name, '***')
+      from soniq.job_types as type
+      cross join lateral pg_catalog.unnest(type.secret_args) as secret (name)
+      where type.job_name = _shown_args.job_name
+        and _shown_args.args ? secret.name
+    ),
+    _shown_args.args
+  );
+$$;
+
+comment on function soniq._shown_args(text, jsonb) is
+'A job''s args as anybody but its handler sees them: *** in the place of those that its type declares as secret.';
 
 create or replace function soniq._retry_delay(job_name text, failures integer)
 returns interval
@@ -3996,7 +4047,7 @@ select
   job.job_name,
   job.queue,
   job.priority,
-  job.args,
+  soniq._shown_args(job_name => job.job_name, args => job.args) as args,
   job.scheduled_at,
   job.enqueued_at,
   job.attempt,
@@ -4023,7 +4074,7 @@ select
   job.job_name,
   job.queue,
   job.priority,
-  job.args,
+  soniq._shown_args(job_name => job.job_name, args => job.args) as args,
   job.scheduled_at,
   job.enqueued_at,
   job.attempt,
@@ -4050,7 +4101,7 @@ select
   job.job_name,
   job.queue,
   job.priority,
-  job.args,
+  soniq._shown_args(job_name => job.job_name, args => job.args) as args,
   job.scheduled_at,
   job.enqueued_at,
   job.attempt,
@@ -4417,6 +4468,35 @@ comment on function soniq.deregister_runner(bigint) is
 'Takes a runner off the list and hands back, without spending an attempt, whatever jobs it still holds. False if there is no such runner.';
 
 -- Dead letters: jobs given up. They are replayed once their cause is mended, deleted, or pruned by age.
+
+create or replace view soniq.dead_letters as
+select
+  letter.id,
+  letter.job_name,
+  letter.queue,
+  letter.priority,
+  soniq._shown_args(job_name => letter.job_name, args => letter.args) as args,
+  letter.scheduled_at,
+  letter.enqueued_at,
+  letter.attempt,
+  letter.max_attempts,
+  letter.timeout,
+  letter.dedup_key,
+  letter.headers,
+  letter.runner_id,
+  letter.claimed_at,
+  letter.errors,
+  letter.replay_of,
+  letter.schedule,
+  letter.due_at,
+  letter.reason,
+  letter.dead_at,
+  letter.replay_count,
+  letter.last_replayed_at
+from soniq.dead_letter_jobs as letter;
+
+comment on view soniq.dead_letters is
+'Dead letters, for looking: soniq.dead_letter_jobs, with *** in the place of args that their job type declares as secret.';
 
 -- Declared immutable and of one expression, so that the planner puts it in place of the call, and finds the indexes.
 create or replace function soniq._is_selected(
@@ -6960,7 +7040,7 @@ soniq_info: always 1; the label version tells that of the schema.';
 --   grant execute on function soniq.enqueue to shop;
 
 -- Each public function is named here, so that none is without a decision. Underscore functions are the owner's alone, but for
--- the three behind the views: a view reads tables with its owner's rights, and calls functions with its reader's.
+-- the four behind the views: a view reads tables with its owner's rights, and calls functions with its reader's.
 create or replace function soniq._rights()
 returns table (kind text, name text, columns text[], roles text[])
 language sql
@@ -7046,11 +7126,46 @@ as $$
     ('function', 'retry', null, '{admin}'),
     ('function', 'run_schedule_now', null, '{admin}'),
     ('function', 'unschedule', null, '{admin}'),
+    ('function', '_shown_args', null, '{admin}'),
     ('relation', 'all_jobs', null, '{admin}'),
-    ('relation', 'dead_letter_jobs', null, '{admin}'),
-    ('relation', 'finished_jobs', null, '{admin}'),
-    ('relation', 'finished_jobs_default', null, '{admin}'),
-    ('relation', 'jobs', null, '{admin}'),
+    ('relation', 'dead_letters', null, '{admin}'),
+    -- Some args are secret, and the views show those as ***.
+    (
+      'relation',
+      'dead_letter_jobs',
+      '{
+        id,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        claimed_at,errors,replay_of,schedule,due_at,reason,dead_at,replay_count,last_replayed_at
+      }',
+      '{admin}'
+    ),
+    (
+      'relation',
+      'finished_jobs',
+      '{
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
+      }',
+      '{admin}'
+    ),
+    (
+      'relation',
+      'finished_jobs_default',
+      '{
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
+      }',
+      '{admin}'
+    ),
+    (
+      'relation',
+      'jobs',
+      '{
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        claimed_at,deadline,errors,replay_of,schedule,due_at
+      }',
+      '{admin}'
+    ),
     ('relation', 'schedules', null, '{admin}'),
 
     -- The owner's alone.

@@ -34,6 +34,7 @@ $$;
 drop view if exists soniq.runner_stats;
 drop view if exists soniq.job_stats;
 drop view if exists soniq.queue_stats;
+drop view if exists soniq.dead_letters;
 drop view if exists soniq.all_jobs;
 drop view if exists soniq.claimed_job;
 

@@ -23,6 +23,7 @@ from pg_catalog.unnest(array[
     '_check_schedule',
     '_check_max_attempts',
     '_check_max_depth',
+    '_check_secret_args',
     '_check_timeout',
     '_check_retention',
     '_check_retry_policy',
@@ -81,6 +82,7 @@ from pg_catalog.unnest(array[
     '_next_priority',
     '_fair_share',
     'register_job_type',
+    '_shown_args',
     '_retry_delay',
     'configure_queue',
     '_depth',
@@ -206,6 +208,7 @@ group by expected.name;
 
 select * from soniq.claimed_job where false;
 select * from soniq.all_jobs where false;
+select * from soniq.dead_letters where false;
 select * from soniq.queue_stats where false;
 select * from soniq.job_stats where false;
 select * from soniq.runner_stats where false;

@@ -106,6 +106,7 @@ class Soniq:
         backoff: str | None = None,
         max_retry_delay: float | timedelta | None = None,
         retention: float | timedelta | None = None,
+        secret_args: Iterable[str] = (),
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
     def job(
@@ -122,6 +123,7 @@ class Soniq:
         backoff: str | None = None,
         max_retry_delay: float | timedelta | None = None,
         retention: float | timedelta | None = None,
+        secret_args: Iterable[str] = (),
     ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
         """Registers a function as the handler of a job name; the function itself stays as it is.
 
@@ -133,6 +135,7 @@ class Soniq:
         backoff: "fixed" takes retry_delay as it is, "exponential" doubles it at each failure.
         max_retry_delay: the longest exponential wait.
         retention: seconds or a timedelta for which finished jobs are kept; 0 keeps none.
+        secret_args: names of arguments that only the handler is to see; others see ***, also in its errors.
 
         The values are checked by the database when a runner registers them. Raises DuplicateJob if the name
         is taken, and BadDeclaration for a function that cannot be called by names.
@@ -146,6 +149,7 @@ class Soniq:
             backoff=backoff,
             max_retry_delay=max_retry_delay,
             retention=retention,
+            secret_args=secret_args,
         )
 
         def register(function: Callable[P, R]) -> Callable[P, R]:

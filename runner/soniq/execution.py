@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from soniq import forking, outcomes
+from soniq.blotting import blotted
 from soniq.codec import CannotOpen, opened
 from soniq.containment import contain
 from soniq.errors import BadDeclaration
@@ -399,6 +400,8 @@ class Execution:
             return
         if forking.generation() != self._generation:
             forking.end_child(RuntimeError() if isinstance(outcome, Failed) else None)
+        if isinstance(outcome, Failed) and (handler := self._handlers.get(outcome.job.name)):
+            outcome.error = blotted(outcome.error, outcome.job, handler.policy.secret_args)
         if not running.ended_by_us:
             del self._held[running.job.id, running.job.attempt]
             if self._meter:

@@ -27,6 +27,7 @@ class Policy:
     backoff: str | None = None
     max_retry_delay: timedelta | None = None
     retention: timedelta | None = None
+    secret_args: tuple[str, ...] = ()
 
 
 def make_policy(
@@ -39,6 +40,7 @@ def make_policy(
     backoff: str | None,
     max_retry_delay: float | timedelta | None,
     retention: float | timedelta | None,
+    secret_args: Iterable[str],
 ) -> Policy:
     """The policy that the decorator's options describe; durations are seconds or timedeltas."""
     if retry_delay is None:
@@ -58,6 +60,7 @@ def make_policy(
         if max_retry_delay is None
         else seconds_to_interval("max_retry_delay", max_retry_delay),
         retention=None if retention is None else seconds_to_interval("retention", retention),
+        secret_args=tuple(secret_args),
     )
 
 

@@ -41,7 +41,7 @@ async def _register_job_type(
         f"the job {name!r} ({handler.where})",
         "select soniq.register_job_type(job_name => $1, queue => $2, priority => $3,"
         " max_attempts => $4, timeout => $5, retry_delays => $6, backoff => $7,"
-        " max_retry_delay => $8, retention => $9)",
+        " max_retry_delay => $8, retention => $9, secret_args => $10)",
         name,
         policy.queue,
         policy.priority,
@@ -51,6 +51,7 @@ async def _register_job_type(
         policy.backoff,
         policy.max_retry_delay,
         _first(policy.retention, settings.retention),
+        list(policy.secret_args) or None,
     )
 
 

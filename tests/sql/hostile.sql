@@ -315,6 +315,7 @@ create temporary table statements (name text, statement text);
 insert into statements
 values
   ('_job_stats', 'select count(*) from soniq.job_stats'),
+  ('_shown_args', 'select count(job.args) from soniq.all_jobs as job'),
   ('_queue_stats', 'select count(*) from soniq.queue_stats'),
   ('_runner_stats', 'select count(*) from soniq.runner_stats'),
   ('cancel', format('select soniq.cancel(%s)', :letter)),

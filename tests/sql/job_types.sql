@@ -49,5 +49,37 @@ from (values
   ('''allowed'', priority => 1000, max_attempts => 1000, timeout => ''0''')
 ) as allowed (arguments);
 
+-- Arguments that are shown to nobody.
+
+select soniq.register_job_type('declared secret', secret_args => '{card,pin}');
+select soniq.enqueue('declared secret', '{"card": "4111", "amount": 7}', queue => 'declared secret') as secret \gset
+select is(
+  (pg_temp.job(:secret)).args, '{"card": "***", "amount": 7}', 'a secret argument is shown as ***, and others as they are'
+);
+select is(
+  (select args from soniq.claim(runner_id => pg_temp.the_runner(), queues => '{declared secret}')),
+  '{"card": "4111", "amount": 7}', 'and its runner gets it'
+);
+select soniq.fail(:secret, 1, '{}', 'permanent_failure') \g /dev/null
+select is(
+  (select array[letter.args, job.args] from soniq.dead_letters as letter join soniq.all_jobs as job using (id) where id = :secret),
+  '{"{\"card\": \"***\", \"amount\": 7}","{\"card\": \"***\", \"amount\": 7}"}', 'also where it is a dead letter'
+);
+select is((select args from soniq.dead_letter_jobs where id = :secret), '{"card": "4111", "amount": 7}', 'which keeps it');
+select soniq.register_job_type('declared secret');
+select is((pg_temp.job(:secret)).args, '{"card": "4111", "amount": 7}', 'until it is no longer declared as secret');
+select soniq.register_job_type('declared secret', secret_args => '{}');
+select is((pg_temp.job(:secret)).args, '{"card": "4111", "amount": 7}', 'or none is');
+select is(
+  pg_temp.refusal($$select soniq.register_job_type('declared secret', secret_args => '{card,null}')$$),
+  pg_temp.refused_with('SQ025', 'secret_args have a NULL among them', 'Give the names of arguments, 100 at the most.'),
+  'each has a name'
+);
+select is(
+  pg_temp.refusal($$select soniq.register_job_type('x', secret_args => array_fill('a'::text, array[101]))$$),
+  pg_temp.refused_with('SQ025', 'secret_args are 101 names', 'Give the names of arguments, 100 at the most.'),
+  'and there are not too many'
+);
+
 select * from finish();
 rollback;

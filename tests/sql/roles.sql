@@ -21,10 +21,10 @@ select set_eq(
     select function.proname::text
     from pg_catalog.pg_proc as function
     where function.pronamespace = 'soniq'::regnamespace
-      and (function.proname not like '\_%' or function.proname in ('_job_stats', '_queue_stats', '_runner_stats'))
+      and (function.proname not like '\_%' or function.proname in ('_job_stats', '_queue_stats', '_runner_stats', '_shown_args'))
   $$,
   $$select name from soniq._rights() where kind = 'function'$$,
-  'soniq._rights() says of every public function whose it is, and of the three underscore functions behind the views'
+  'soniq._rights() says of every public function whose it is, and of the four underscore functions behind the views'
 );
 select set_eq(
   $$
@@ -275,6 +275,9 @@ values
   ('soniq_runner', $$select soniq.pause_queue('roles')$$, 'function pause_queue'),
   ('soniq_runner', $$select soniq.unschedule('roles')$$, 'function unschedule'),
   ('soniq_runner', 'update soniq.settings set max_args_bytes = 1', 'table settings'),
+  ('soniq_admin', 'select args from soniq.jobs', 'table jobs'),
+  ('soniq_admin', 'select args from soniq.finished_jobs', 'table finished_jobs'),
+  ('soniq_admin', 'select args from soniq.dead_letter_jobs', 'table dead_letter_jobs'),
   ('soniq_observer', 'select args from soniq.all_jobs', 'view all_jobs'),
   ('soniq_observer', 'select headers from soniq.all_jobs', 'view all_jobs'),
   ('soniq_observer', 'select result from soniq.all_jobs', 'view all_jobs'),

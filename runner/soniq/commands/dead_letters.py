@@ -74,9 +74,7 @@ def show(job_id: int, as_json: bool) -> None:
 
     async def work(connection: asyncpg.Connection) -> asyncpg.Record:
         await decode_json(connection)
-        record = await connection.fetchrow(
-            "select * from soniq.dead_letter_jobs where id = $1", job_id
-        )
+        record = await connection.fetchrow("select * from soniq.dead_letters where id = $1", job_id)
         if record is None:
             raise DatabaseRefused(
                 f"there is no dead letter {job_id}; `soniq dead-letter list` tells which there are,"

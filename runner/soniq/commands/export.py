@@ -105,7 +105,7 @@ def _read(connection: asyncpg.Connection, chosen: Letters) -> AsyncIterable[asyn
     cursor: AsyncIterable[asyncpg.Record] = connection.cursor(
         f"""
         select {COLUMNS}
-        from soniq.dead_letter_jobs as letter
+        from soniq.dead_letters as letter
         where {chosen.which}
         order by letter.id
         """,
