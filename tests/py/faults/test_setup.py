@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pgbouncer import name_of
+from soniq.errors import SchemaMismatch
 from sqitch_plan import read_plan
 from testing.catalog import expect_same, fingerprint
 from testing.commands import ROOT
@@ -13,6 +14,7 @@ from testing.deployment import psql, sqitch, sqitch_environment
 from testing.server import Server, debian_binaries
 from waiting import wait_for
 
+from chaos.faults import FAULTS, TERMINATE_ALL
 from chaos.producing import Producer
 from chaos.world import DATABASE, World
 
@@ -97,3 +99,25 @@ def test_functions_are_replaced_under_load(world: World) -> None:
     producer.stop()
     world.wait_until_all_has_ended()
     assert world.report().faults == []
+
+
+def test_runners_go_on_when_the_schema_becomes_another_and_are_not_started_anew(
+    world: World,
+) -> None:
+    world.start_runners(2)
+    producer = Producer(world.url, world.notes, RATE, SEED)
+    producer.start()
+    wait_for(lambda: producer.acknowledged > RATE)
+    world.ask(
+        "create or replace function soniq.version() returns text language sql as $$select '99.0.0'$$"
+    )
+    world.ask(TERMINATE_ALL)
+    before = producer.acknowledged
+    wait_for(lambda: producer.acknowledged > before + RATE)
+    producer.stop()
+    world.wait_until_all_has_ended()
+    late = world.start_runner()
+    assert late.exit_code() == SchemaMismatch.exit_code
+    assert "is of version 99.0.0, too new for this runner" in late.log
+    world.runners.remove(late)
+    assert world.report(*FAULTS["all backends terminated"].excuses).faults == []
