@@ -182,6 +182,9 @@ class Execution:
         if not self._waiting:
             self._last_start = now  # the wait of those that come now begins now
         for job in jobs:
+            # A claim that a server had forgotten when it crashed was made again: it is the lease that is held already.
+            if (job.id, job.attempt) in self._held:
+                continue
             handler = self._handlers.get(job.name)
             is_sync = handler is not None and not handler.is_async
             running = Running(job, is_sync, holds_thread=is_sync, since=now)

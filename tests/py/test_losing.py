@@ -201,3 +201,32 @@ def test_what_a_lost_claim_had_granted_is_handed_back(
         "select attempt, max_attempts, errors from soniq.finished_jobs where id = %s",
         job_id,
     ) == [(2, 11, [])]
+
+
+def test_a_claim_that_the_server_forgot_is_the_same_lease_again(
+    database: str, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    told = write_jobs(HANDLERS).with_name("told")
+    runner = start_runner(
+        database, poll_interval=0.1, heartbeat_interval=100, heartbeat_timeout=600
+    )
+    [(job_id,)] = rows(
+        database,
+        "select soniq.enqueue('until_told', jsonb_build_object('file', %s::text))",
+        str(told),
+    )
+    started = told.with_name(f"started-{job_id}-1")
+    wait_for(started.exists)
+    started.unlink()
+    # As after a crash: claims are committed asynchronously.
+    rows(
+        database,
+        "update soniq.jobs set status = 'queued', attempt = 0, runner_id = null, claimed_at = null, deadline = null",
+    )
+    wait_for(lambda: rows(database, "select from soniq.jobs where attempt = 1"))
+    told.touch()
+    wait_for(lambda: rows(database, "select from soniq.finished_jobs where id = %s", job_id))
+    [(quick,)] = rows(database, "select soniq.enqueue('quick')")
+    wait_for(lambda: rows(database, "select from soniq.finished_jobs where id = %s", quick))
+    assert runner.stop() == 0
+    assert not started.exists()
