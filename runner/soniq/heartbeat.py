@@ -64,10 +64,9 @@ class Heartbeat(threading.Thread):
         self._loop.close()
 
     def stop(self) -> None:
-        """Ends the thread; may be called from any other."""
+        """Has the thread end; may be called from any other."""
         with suppress(RuntimeError):  # the loop has ended already
             self._loop.call_soon_threadsafe(lambda: self._main and self._main.cancel())
-        self.join(timeout=1)
 
     async def _live(self) -> None:
         again = False

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import asyncpg
 
@@ -35,7 +35,7 @@ log = logging.getLogger("soniq")
 
 # How long, after the shutdown timeout, released jobs may take to be reported. With what it takes to close connections
 # to a database that does not answer, a runner ends five seconds after its shutdown timeout at the latest.
-LAST_WORDS = 3.0
+LAST_WORDS = 2.0
 
 
 async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | None) -> None:
@@ -144,17 +144,14 @@ async def run(settings: Settings, code: Code, *, burst: bool, at_most: int | Non
             for helping in (listening, reporting, signals):
                 helping.cancel()
             if await execution.left_behind():
-                log.warning("a handler did not end when its job did; leaving it behind")
-                # Nothing but the end of the process stops a thread, or a task that refuses to be cancelled.
-                logging.shutdown()
-                os._exit(0)
+                _leave_behind(0)
     finally:
         heartbeat.stop()
         if metrics:
             metrics.stop()
         execution.close()
-        for app in code.apps:
-            await app.close()
+        await asyncio.gather(*(app.close() for app in code.apps))
+        heartbeat.join(timeout=1)
     log.info("stopped; nothing is left running")
 
 
@@ -196,7 +193,18 @@ async def _obey_signals(
     log.warning("%s: releasing %s jobs", name, len(execution.leases))
     await execution.release_all()
     await asyncio.sleep(LAST_WORDS)
-    raise OutcomesLost(
+    lost = OutcomesLost(
         f"the database stayed away: {reporter.unreported} outcomes could not be reported;"
         " these jobs will be taken back and run again"
     )
+    if await execution.left_behind():
+        log.error("%s", lost)
+        _leave_behind(lost.exit_code)
+    raise lost
+
+
+def _leave_behind(exit_code: int) -> NoReturn:
+    """Ends the process: nothing else stops a thread, or a task that refuses to end or waits for a dead network."""
+    log.warning("a handler did not end when its job did; leaving it behind")
+    logging.shutdown()
+    os._exit(exit_code)

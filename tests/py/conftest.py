@@ -40,6 +40,22 @@ from chaos.world import World  # noqa: E402
 TEMPLATE = "soniq_template"
 
 
+# Files of few tests that take long: what is started last is waited for alone.
+FIRST = (
+    "test_wheel.py",
+    "test_soak.py",
+    "test_model.py",
+    "test_demo.py",
+    "test_command_setup.py",
+    "test_plugin.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts these files first."""
+    items.sort(key=lambda item: item.path.name not in FIRST)
+
+
 def rows(url: str, query: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
     """Runs one statement, commits it, and answers with its rows ([] if it has none)."""
     with psycopg.connect(url, autocommit=True) as connection:

@@ -5,6 +5,7 @@ import signal
 import pytest
 from conftest import StartRunner, WriteJobs, rows
 from runner_process import RunnerProcess
+from testing.server import Server
 from waiting import wait_for
 
 HANDLERS = """
@@ -20,6 +21,14 @@ HANDLERS = """
     @app.job
     def block():
         time.sleep(60)
+
+    @app.job
+    async def refuse():
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
 """
 
 
@@ -91,3 +100,15 @@ def test_an_idle_runner_ends_at_once(
     runner = start_runner(database, poll_interval=600)
     runner.wait_for_log("jobs at once")
     assert runner.stop() == 0
+
+
+def test_without_its_database_it_ends_too_whatever_its_handlers_do(
+    own_server: Server, write_jobs: WriteJobs, start_runner: StartRunner
+) -> None:
+    runner = with_a_job_at_work(
+        own_server.url(), write_jobs, start_runner, "'refuse'", shutdown_timeout=0.2
+    )
+    own_server.stop(signal.SIGQUIT)
+    assert runner.stop() == 1
+    assert "1 outcomes could not be reported; these jobs will be taken back" in runner.log
+    assert "a handler did not end when its job did; leaving it behind" in runner.log

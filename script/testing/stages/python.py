@@ -62,7 +62,15 @@ def _pytest(marks: str) -> Outcome:
             # A third one has two CPUs busy while others wait for processes; a fourth only slows the rest down.
             run(
                 *(tool("pytest"), "tests/py", "-q", "--no-header", "--junitxml", report),
-                *("--numprocesses", "3", "--dist", "loadfile", "-m", marks),
+                *(
+                    "--numprocesses",
+                    "3",
+                    "--dist",
+                    "loadfile",
+                    "--no-loadscope-reorder",
+                    "-m",
+                    marks,
+                ),
             )
         except CommandFailed as failure:
             outcome = _outcome(report)
