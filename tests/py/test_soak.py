@@ -9,7 +9,7 @@ from testing.server import Server
 from benchmarks.mixed_load import run_mixed_load
 from benchmarks.site import Database
 
-SECONDS = 15
+SECONDS = 8
 NAME = "soak"
 
 

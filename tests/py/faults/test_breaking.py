@@ -16,7 +16,7 @@ from chaos.producing import Producer, enqueue_many
 from chaos.world import World
 
 RUNNERS = 3
-RATE = 100.0
+RATE = 60.0
 SEED = 1
 OF_RUNNERS = [
     "runner killed",
@@ -71,10 +71,12 @@ def test_runners_killed_frozen_and_stopped(world: World) -> None:
     break_by(world, OF_RUNNERS)
 
 
+@pytest.mark.long
 def test_the_server_away_and_its_backends_terminated_or_frozen(world: World) -> None:
     break_by(world, OF_THE_SERVER)
 
 
+@pytest.mark.long
 def test_limits_reached_timeouts_and_deadlocks(world: World) -> None:
     break_by(world, OF_LIMITS)
 

@@ -21,7 +21,7 @@ from chaos.faults import (
 from chaos.producing import Producer
 from chaos.world import World, stop
 
-RATE = 100.0
+RATE = 60.0
 SHUTDOWN_TIMEOUT = 1.0
 SEED = 1
 # Of the jobs enqueued in the second before the last, the share of those that had ended within a second.

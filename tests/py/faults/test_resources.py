@@ -18,7 +18,7 @@ from chaos.checker import ERROR, HANDED_BACK, RUNNER_LOST
 from chaos.producing import Producer
 from chaos.world import World
 
-RATE = 100.0
+RATE = 60.0
 SEED = 1
 DISK = "64m"
 MEMORY = 150_000_000

@@ -18,7 +18,7 @@ from chaos.faults import CRASH
 from chaos.producing import Producer, enqueue_many
 from chaos.world import World
 
-RATE = 100.0
+RATE = 60.0
 SEED = 1
 
 
