@@ -81,6 +81,7 @@ def test_limits_reached_timeouts_and_deadlocks(world: World) -> None:
     break_by(world, OF_LIMITS)
 
 
+@pytest.mark.long
 def test_a_network_that_is_slow_silent_or_torn(wired_world: World) -> None:
     break_by(wired_world, OF_THE_NETWORK)
 
