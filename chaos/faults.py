@@ -50,11 +50,10 @@ CRASH = ALL | {CLAIM_FORGOTTEN}
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of mishap. `excuses`: what it may cost (checker.py). `needs_cable`: it is one of the network's."""
+    """One kind of mishap. `excuses`: what it may cost (checker.py)."""
 
     inject: Callable[[World, Random], None]
     excuses: frozenset[str]
-    needs_cable: bool = False
 
 
 def kill_runner(world: World, random: Random) -> None:
@@ -269,8 +268,8 @@ FAULTS: Mapping[str, Fault] = {
     "lock_timeout too short": Fault(shorten_locks, ALL),
     "rows of jobs locked": Fault(hold_rows, ALL),
     "deadlocks": Fault(deadlock, ALL),
-    "network slow": Fault(slow_network, ALL, needs_cable=True),
-    "network silent": Fault(cut_network, ALL, needs_cable=True),
-    "network reset": Fault(reset_network, ALL, needs_cable=True),
-    "a question torn": Fault(tear_question, frozenset({HANDED_BACK, ERROR}), needs_cable=True),
+    "network slow": Fault(slow_network, ALL),
+    "network silent": Fault(cut_network, ALL),
+    "network reset": Fault(reset_network, ALL),
+    "a question torn": Fault(tear_question, frozenset({HANDED_BACK, ERROR})),
 }
