@@ -51,6 +51,11 @@ values
     'What a scraper calls. For people there are the views `soniq.queue_stats`, `soniq.job_stats` and `soniq.runner_stats`.',
     '{metrics}'
   ),
+  (
+    'Tenants',
+    'Logins that meet one tenant''s jobs alone ([security.md](security.md#tenants)); for members of `soniq_owner`.',
+    '{bind_tenant, unbind_tenant}'
+  ),
   ('Time', 'What time makes due, and what time it is.', '{tick, clock}'),
   ('Reference', 'What is deployed here, and who may use it ([security.md](security.md#roles)).', '{version, grant_roles}');
 

@@ -11,7 +11,7 @@
 --
 --   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
 --   SQ022 headers           SQ023 max_depth          SQ024 queue full
---   SQ025 secret args
+--   SQ025 secret args       SQ026 tenant             SQ027 not for a login bound to a tenant
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void

@@ -236,7 +236,8 @@ select
   job.timeout,
   job.deadline,
   job.schedule,
-  job.due_at
+  job.due_at,
+  job.tenant
 from soniq.jobs as job
 where job.status = 'processing';
 
@@ -313,7 +314,7 @@ begin
         where job.ctid = any (picked)
         returning
           job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
-          job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
+          job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at, job.tenant
       )
       select *
       from leased

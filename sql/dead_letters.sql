@@ -23,7 +23,8 @@ select
   letter.reason,
   letter.dead_at,
   letter.replay_count,
-  letter.last_replayed_at
+  letter.last_replayed_at,
+  letter.tenant
 from soniq.dead_letter_jobs as letter;
 
 comment on view soniq.dead_letters is
@@ -193,7 +194,7 @@ begin
   return query
   with minted as (
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers, replay_of,
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers, tenant, replay_of,
       schedule, due_at
     )
     select
@@ -206,6 +207,7 @@ begin
       letter.max_attempts - (letter.attempt - pg_catalog.jsonb_array_length(letter.errors)),
       letter.timeout,
       letter.headers,
+      letter.tenant,
       letter.id,
       letter.schedule,
       letter.due_at

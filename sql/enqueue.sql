@@ -16,7 +16,8 @@ returns table (
   tries integer,
   time_limit interval,
   max_args_bytes integer,
-  max_depth integer
+  max_depth integer,
+  bound_to text
 )
 language sql
 stable
@@ -27,7 +28,8 @@ as $$
     coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
     coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
     settings.max_args_bytes,
-    waiting.max_depth
+    waiting.max_depth,
+    binding.tenant
   from soniq.settings as settings
   left join lateral (
     select known.queue, known.priority, known.max_attempts, known.timeout
@@ -42,11 +44,13 @@ as $$
     where known.queue = coalesce(_job_options.queue, type.queue, settings.default_queue)
     limit 1
   ) as waiting
+    on true
+  left join soniq._login_binding() as binding
     on true;
 $$;
 
 comment on function soniq._job_options(text, text, integer, integer, interval) is
-'An enqueue''s options, with what is NULL filled in: from the job type, then the queue, then soniq.settings.';
+'An enqueue''s options, with what is NULL filled in: from the job type, then the queue, then soniq.settings; and the tenant that the login is bound to.';
 
 create or replace function soniq._check_options(
   job_name text,
@@ -87,7 +91,8 @@ create or replace function soniq.enqueue(
   max_attempts integer default null,
   timeout interval default null,
   dedup_key text default null,
-  headers jsonb default null
+  headers jsonb default null,
+  tenant text default null
 )
 returns bigint
 language plpgsql
@@ -128,7 +133,7 @@ begin
   loop
     insert into soniq.jobs (
       job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key,
-      headers
+      headers, tenant
     )
     select
       enqueue.job_name,
@@ -143,7 +148,8 @@ begin
       job.tries,
       job.time_limit,
       enqueue.dedup_key,
-      enqueue.headers
+      enqueue.headers,
+      soniq._tenant_for(given => enqueue.tenant, bound => job.bound_to)
     from soniq._job_options(
       job_name => enqueue.job_name,
       queue => enqueue.queue,
@@ -151,7 +157,7 @@ begin
       max_attempts => enqueue.max_attempts,
       timeout => enqueue.timeout
     ) as job
-    on conflict (dedup_key) where status = 'queued' and dedup_key is not null do nothing
+    on conflict (dedup_key, coalesce(tenant, '')) where status = 'queued' and dedup_key is not null do nothing
     returning
       jobs.id,
       jobs.queue,
@@ -169,6 +175,9 @@ begin
     into job_id
     from soniq.jobs as holder
     where holder.dedup_key = enqueue.dedup_key
+      and coalesce(holder.tenant, '') = coalesce(
+        soniq._tenant_for(given => enqueue.tenant, bound => soniq._bound_tenant()), ''
+      )
       and holder.status = 'queued';
     if found then
       return job_id;
@@ -186,7 +195,7 @@ begin
 end;
 $$;
 
-comment on function soniq.enqueue(text, jsonb, text, integer, timestamptz, interval, integer, interval, text, jsonb) is
+comment on function soniq.enqueue(text, jsonb, text, integer, timestamptz, interval, integer, interval, text, jsonb, text) is
 'Adds a job, in the caller''s transaction, and answers with its id. An option left NULL takes the job type''s default, then the queue''s, then that of soniq.settings.
 
 job_name: the handler''s name, 1 to 200 characters; it need not be registered yet.
@@ -196,10 +205,11 @@ priority: 0 (first) to 1000 (last).
 scheduled_at: not before this time; or delay: not before this long from now.
 max_attempts: 1 (no retry) to 1000.
 timeout: how long one attempt may take; 0 is no limit.
-dedup_key: while a queued job holds this key, no other is added: the answer is the id of the one there is. 1 to 500 characters.
+dedup_key: while a queued job of the same tenant holds this key, no other is added: the answer is the id of the one there is. 1 to 500 characters.
 headers: a JSON object of at most 8 KiB that travels with the job beside its arguments, through retries and replays, such as a trace''s context: {"traceparent": "00-..."}.
+tenant: whose job it is, 1 to 200 characters; by default that of the setting soniq.tenant, if there is one. A login bound to a tenant (bind_tenant()) need not give it, and may not give another.
 
-Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers, SQ024 the queue has as many jobs as its max_depth allows.';
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers, SQ024 the queue has as many jobs as its max_depth allows, SQ026 tenant.';
 
 create or replace function soniq.enqueue_many(
   job_name text,
@@ -210,7 +220,8 @@ create or replace function soniq.enqueue_many(
   delay interval default null,
   max_attempts integer default null,
   timeout interval default null,
-  headers jsonb default null
+  headers jsonb default null,
+  tenant text default null
 )
 returns setof bigint
 language plpgsql
@@ -222,6 +233,7 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
   run_at timestamptz;
+  own_tenant text;
   job record;
 begin
   perform soniq._check_options(
@@ -251,6 +263,7 @@ begin
     max_attempts => enqueue_many.max_attempts,
     timeout => enqueue_many.timeout
   );
+  own_tenant := soniq._tenant_for(given => enqueue_many.tenant, bound => job.bound_to);
   if job.max_depth is not null then
     perform soniq._with_room(
       queue => job.own_queue,
@@ -262,7 +275,7 @@ begin
 
   return query
   insert into soniq.jobs (
-    job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers
+    job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers, tenant
   )
   select
     enqueue_many.job_name,
@@ -273,7 +286,8 @@ begin
     as_of,
     job.tries,
     job.time_limit,
-    enqueue_many.headers
+    enqueue_many.headers,
+    own_tenant
   from pg_catalog.unnest(enqueue_many.args) with ordinality as each (args, position)
   order by each.position
   returning id;
@@ -284,7 +298,7 @@ begin
 end;
 $$;
 
-comment on function soniq.enqueue_many(text, jsonb[], text, integer, timestamptz, interval, integer, interval, jsonb) is
+comment on function soniq.enqueue_many(text, jsonb[], text, integer, timestamptz, interval, integer, interval, jsonb, text) is
 'Adds one job for each entry of args, all with the same options, in one statement, and answers with their ids in the order of args. One bad entry refuses them all. For jobs with keys or options of their own, call enqueue() over a set: select soniq.enqueue(...) from ....
 
 Parameters and errors as in enqueue().';

@@ -72,11 +72,11 @@ as $$
   )
   insert into soniq.dead_letter_jobs (
     id, job_name, queue, priority, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key, headers,
-    runner_id, claimed_at, errors, replay_of, schedule, due_at, reason, dead_at
+    tenant, runner_id, claimed_at, errors, replay_of, schedule, due_at, reason, dead_at
   )
   select
     dead.id, dead.job_name, dead.queue, dead.priority, dead.args, dead.scheduled_at, dead.enqueued_at, dead.attempt,
-    dead.max_attempts, dead.timeout, dead.dedup_key, dead.headers, dead.runner_id, dead.claimed_at,
+    dead.max_attempts, dead.timeout, dead.dedup_key, dead.headers, dead.tenant, dead.runner_id, dead.claimed_at,
     dead.errors || dead.failure, dead.replay_of, dead.schedule, dead.due_at, dead.reason, _bury.as_of
   from dead;
 $$;

@@ -25,7 +25,8 @@ select
   null::jsonb as result,
   null::timestamptz as ended_at,
   null::text as reason,
-  null::integer as replay_count
+  null::integer as replay_count,
+  job.tenant
 from soniq.jobs as job
 union all
 select
@@ -52,7 +53,8 @@ select
   job.result,
   job.finished_at,
   null,
-  null
+  null,
+  job.tenant
 from soniq.finished_jobs as job
 union all
 select
@@ -79,7 +81,8 @@ select
   null,
   job.dead_at,
   job.reason,
-  job.replay_count
+  job.replay_count,
+  job.tenant
 from soniq.dead_letter_jobs as job;
 
 comment on view soniq.all_jobs is

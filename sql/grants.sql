@@ -13,7 +13,7 @@
 --   grant execute on function soniq.enqueue to shop;
 
 -- Each public function is named here, so that none is without a decision. Underscore functions are the owner's alone, but for
--- the four behind the views: a view reads tables with its owner's rights, and calls functions with its reader's.
+-- those behind the views and policies: a view reads tables with its owner's rights, and calls functions with its reader's.
 create or replace function soniq._rights()
 returns table (kind text, name text, columns text[], roles text[])
 language sql
@@ -51,6 +51,7 @@ as $$
     ('function', 'metrics', null, '{runner,observer,admin}'),
     ('function', 'preview_schedule', null, '{observer,admin}'),
     ('function', 'version', null, '{runner,observer,admin}'),
+    ('function', '_bound_tenant', null, '{observer,admin}'),
     ('function', '_job_stats', null, '{observer,admin}'),
     ('function', '_queue_stats', null, '{observer,admin}'),
     ('function', '_runner_stats', null, '{observer,admin}'),
@@ -71,7 +72,7 @@ as $$
       'all_jobs',
       '{
         id,status,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,runner_id,claimed_at,
-        deadline,replay_of,schedule,due_at,ended_at,reason,replay_count
+        deadline,replay_of,schedule,due_at,ended_at,reason,replay_count,tenant
       }',
       '{observer}'
     ),
@@ -80,7 +81,7 @@ as $$
       'schedules',
       '{
         name,job_name,cron,every,timezone,queue,priority,max_attempts,timeout,missed_runs,max_missed_runs,allow_overlap,paused,
-        next_run_at,last_due_at,last_job_id,source,created_at,registered_at
+        next_run_at,last_due_at,last_job_id,source,tenant,created_at,registered_at
       }',
       '{observer}'
     ),
@@ -107,7 +108,7 @@ as $$
       'relation',
       'dead_letter_jobs',
       '{
-        id,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        id,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
         claimed_at,errors,replay_of,schedule,due_at,reason,dead_at,replay_count,last_replayed_at
       }',
       '{admin}'
@@ -116,7 +117,7 @@ as $$
       'relation',
       'finished_jobs',
       '{
-        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
         claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
       }',
       '{admin}'
@@ -125,7 +126,7 @@ as $$
       'relation',
       'finished_jobs_default',
       '{
-        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
         claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
       }',
       '{admin}'
@@ -134,7 +135,7 @@ as $$
       'relation',
       'jobs',
       '{
-        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
         claimed_at,deadline,errors,replay_of,schedule,due_at
       }',
       '{admin}'
@@ -142,9 +143,12 @@ as $$
     ('relation', 'schedules', null, '{admin}'),
 
     -- The owner's alone.
+    ('function', 'bind_tenant', null, '{}'),
     ('function', 'grant_roles', null, '{}'),
+    ('function', 'unbind_tenant', null, '{}'),
     ('relation', 'claimed_job', null, '{}'),
-    ('relation', 'tallies', null, '{}');
+    ('relation', 'tallies', null, '{}'),
+    ('relation', 'tenant_logins', null, '{}');
 $$;
 
 comment on function soniq._rights() is

@@ -17,9 +17,10 @@ as $$
       select holder.id
       from soniq.jobs as holder
       where holder.dedup_key = job.dedup_key
+        and coalesce(holder.tenant, '') = coalesce(job.tenant, '')
         and holder.status = 'queued'
     ) is null
-  group by job.dedup_key;
+  group by job.dedup_key, job.tenant;
 $$;
 
 create or replace function soniq._put_back(

@@ -21,6 +21,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_unbound(what => 'register_job_type()');
   perform
     soniq._check_given(code => 'SQ001', what => 'job_name', value => register_job_type.job_name),
     soniq._check_job_name(job_name => register_job_type.job_name),
@@ -86,7 +87,7 @@ max_retry_delay: no exponential wait is longer.
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
 secret_args: names of arguments that only the handler is to see; wherever jobs are looked at, *** stands in their place, at once also for jobs that there are already. They are kept as they are.
 
-Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention, SQ025 secret_args.';
+Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention, SQ025 secret_args, SQ027 the login is bound to a tenant.';
 
 -- The views call it with their reader's rights and settings.
 create or replace function soniq._shown_args(job_name text, args jsonb)

@@ -193,6 +193,7 @@ declare
     from (select from soniq.dead_letter_jobs as letter where letter.replay_count = 0 limit 11) as few;
   tally soniq.tallies;
 begin
+  perform soniq._check_unbound(what => 'queue_stats');
   if not is_small or not has_few_letters then
     tally := soniq._latest_tally();
   end if;
@@ -330,6 +331,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+  select soniq._check_unbound(what => 'job_stats');
+
   select
     each.job_name,
     each.queued,
@@ -426,6 +429,7 @@ declare
   is_small constant boolean := soniq._is_small();
   tally soniq.tallies;
 begin
+  perform soniq._check_unbound(what => 'runner_stats');
   if not is_small then
     tally := soniq._latest_tally();
   end if;
@@ -626,6 +630,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+  select soniq._check_unbound(what => 'metrics()');
+
   select *
   from (
     select * from soniq._queue_metrics()
@@ -664,4 +670,6 @@ soniq_dead_rows: rows of soniq.jobs that vacuum has still to remove; beyond half
 soniq_table_bytes: what a table takes on disk, with its indexes, partitions and all.
 soniq_oldest_transaction_seconds: the age of the oldest transaction that keeps vacuum from removing rows; 0 if there is none. Those of other users count if the functions'' owner is a member of pg_read_all_stats.
 soniq_vacuum_horizon_transactions: how many transactions ago vacuum has to stop, on account of sessions, standbys, slots and prepared transactions.
-soniq_info: always 1; the label version tells that of the schema.';
+soniq_info: always 1; the label version tells that of the schema.
+
+Errors: SQ027 the login is bound to a tenant.';

@@ -17,6 +17,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_unbound(what => 'configure_queue()');
   perform
     soniq._check_given(code => 'SQ002', what => 'queue', value => configure_queue.queue),
     soniq._check_queue(queue => configure_queue.queue),
@@ -46,7 +47,7 @@ comment on function soniq.configure_queue(text, integer, integer, interval, inte
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
 max_depth: how many jobs may wait in it, 1 to 1000000; enqueue() and enqueue_many() refuse more. NULL is no limit. Each enqueue into such a queue counts what waits there, some ten thousand in a millisecond.
 
-Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention, SQ023 max_depth.';
+Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention, SQ023 max_depth, SQ027 the login is bound to a tenant.';
 
 -- A counter would have every producer and runner of the queue wait for one row. So what waits is counted, and only in
 -- queues that have a limit; what others are about to commit is not seen, and may come on top.
@@ -113,6 +114,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_unbound(what => 'pause_queue()');
   perform
     soniq._check_given(code => 'SQ002', what => 'queue', value => pause_queue.queue),
     soniq._check_queue(queue => pause_queue.queue);
@@ -130,7 +132,7 @@ $$;
 comment on function soniq.pause_queue(text) is
 'Stops handing out a queue''s jobs, from the next claim on. Jobs are still taken in, and those being processed go on. True if this paused it, false if it was paused already.
 
-Errors: SQ002 queue.';
+Errors: SQ002 queue, SQ027 the login is bound to a tenant.';
 
 create or replace function soniq.resume_queue(queue text)
 returns boolean
@@ -141,6 +143,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_unbound(what => 'resume_queue()');
   perform
     soniq._check_given(code => 'SQ002', what => 'queue', value => resume_queue.queue),
     soniq._check_queue(queue => resume_queue.queue);
@@ -162,4 +165,4 @@ $$;
 comment on function soniq.resume_queue(text) is
 'Hands a paused queue''s jobs out again. True if this resumed it, false if it was not paused.
 
-Errors: SQ002 queue.';
+Errors: SQ002 queue, SQ027 the login is bound to a tenant.';

@@ -19,6 +19,7 @@ as $$
 declare
   runner_id bigint;
 begin
+  perform soniq._check_unbound(what => 'register_runner()');
   perform
     soniq._check_given(code => 'SQ015', what => 'host', value => register_runner.host),
     soniq._check_name(code => 'SQ015', what => 'host', name => register_runner.host, longest => 255),
@@ -70,7 +71,7 @@ queues: those it will claim from; NULL is all.
 concurrency: how many jobs it runs at once.
 heartbeat_timeout: silent for longer than this, it is dead and its jobs are taken back.
 
-Errors: SQ002 queues, SQ015 host, concurrency or heartbeat_timeout.';
+Errors: SQ002 queues, SQ015 host, concurrency or heartbeat_timeout, SQ027 the login is bound to a tenant.';
 
 create or replace function soniq.heartbeat(
   runner_id bigint,

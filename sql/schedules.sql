@@ -95,11 +95,12 @@ begin
 
   with added as (
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, schedule, due_at
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, tenant, schedule,
+      due_at
     )
     select
       schedule.job_name, job.own_queue, job.own_priority, schedule.args, as_of, as_of, job.tries, job.time_limit,
-      schedule.name, run.due_at
+      schedule.tenant, schedule.name, run.due_at
     from pg_catalog.unnest(_enqueue_runs.runs) as run (due_at)
     order by run.due_at
     returning id
@@ -276,7 +277,16 @@ begin
     return given.next_run_at;
   end if;
 
-  former := soniq._lock_schedule(name => given.name);
+  begin
+    former := soniq._lock_schedule(name => given.name);
+  exception
+    when sqlstate 'SQ020' then
+      perform soniq._refuse(
+        'SQ019',
+        pg_catalog.format('the schedule %L is another tenant''s', given.name),
+        'Give it another name, such as one that begins with the tenant''s.'
+      );
+  end;
   given.paused := former.paused;
   given.created_at := former.created_at;
   given.registered_at := former.registered_at;
@@ -306,6 +316,7 @@ begin
     max_missed_runs = given.max_missed_runs,
     allow_overlap = given.allow_overlap,
     source = given.source,
+    tenant = given.tenant,
     registered_at = as_of,
     next_run_at = case
       when (given.cron, given.every, given.timezone) is not distinct from (known.cron, known.every, known.timezone)
@@ -336,7 +347,8 @@ create or replace function soniq.schedule(
   priority integer default null,
   max_attempts integer default null,
   timeout interval default null,
-  source text default null
+  source text default null,
+  tenant text default null
 )
 returns timestamptz
 language plpgsql
@@ -380,6 +392,7 @@ begin
   given.allow_overlap := coalesce(schedule.allow_overlap, true);
   given.paused := false;
   given.source := schedule.source;
+  given.tenant := soniq._tenant_for(given => schedule.tenant, bound => soniq._bound_tenant());
   given.created_at := as_of;
   given.registered_at := as_of;
   given.next_run_at := soniq._run_after(schedule => given, after => as_of);
@@ -387,7 +400,7 @@ begin
 end;
 $$;
 
-comment on function soniq.schedule(text, text, text, interval, text, jsonb, text, integer, boolean, text, integer, integer, interval, text) is
+comment on function soniq.schedule(text, text, text, interval, text, jsonb, text, integer, boolean, text, integer, integer, interval, text, text) is
 'Registers a periodic job, or replaces the schedule of this name, and answers when it is due next; NULL if that is never. The same definition again changes nothing; another one wins over the former, which a notice tells, after what was due under the former is enqueued. A paused schedule stays paused.
 
 name: 1 to 200 characters.
@@ -399,10 +412,11 @@ args, queue, priority, max_attempts, timeout: as for enqueue().
 missed_runs: what becomes of runs missed while nothing ticked. skip (the default) forgets them; run_once makes up for them with one job; run_all makes up for each, the oldest max_missed_runs of them (100 by default). A run behind its time by no more than soniq.settings.schedule_tolerance is late, not missed, and always takes place.
 allow_overlap: false to enqueue nothing while the schedule''s last job is still queued or processing; that run is skipped. True by default.
 source: whose code registers it, for prune_schedules().
+tenant: whose its jobs are, as for enqueue().
 
 Each job carries the time for which it was enqueued as due_at, and the schedule''s name as schedule.
 
-Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ017 cron, SQ018 timezone, SQ019 name, source, every, missed_runs or max_missed_runs.';
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ017 cron, SQ018 timezone, SQ019 name, source, every, missed_runs or max_missed_runs, or the name is that of another tenant''s schedule, SQ026 tenant.';
 
 create or replace function soniq.unschedule(name text)
 returns boolean

@@ -251,6 +251,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform soniq._check_unbound(what => 'tick()');
   lost_runners := soniq._declare_lost_runners();
   jobs_of_lost_runners := soniq._take_back_lost_jobs(max_jobs => 10000);
   overdue_jobs := soniq._take_back_overdue_jobs(max_jobs => 10000);
@@ -277,4 +278,6 @@ partitions_made, partitions_dropped: days of finished_jobs; looked after once a 
 
 Once a minute it also counts what metrics() and the views tell where counting takes too long for them.
 
-Runners call it all the time. Any number of sessions may, at once and from anywhere (psql, pg_cron): each piece of work happens once. Call it in a transaction of its own, since it locks what it works on.';
+Runners call it all the time. Any number of sessions may, at once and from anywhere (psql, pg_cron): each piece of work happens once. Call it in a transaction of its own, since it locks what it works on.
+
+Errors: SQ027 the login is bound to a tenant.';

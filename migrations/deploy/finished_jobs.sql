@@ -19,6 +19,7 @@ create table if not exists soniq.finished_jobs (
   timeout interval not null,
   dedup_key text,
   headers jsonb,
+  tenant text collate "C",
   runner_id bigint,
   claimed_at timestamptz,
   errors jsonb not null,
@@ -50,6 +51,7 @@ comment on column soniq.finished_jobs.max_attempts is 'The attempt after which a
 comment on column soniq.finished_jobs.timeout is 'How long one attempt might take; 0 is no limit.';
 comment on column soniq.finished_jobs.dedup_key is 'The key it held while it was queued.';
 comment on column soniq.finished_jobs.headers is 'What travelled with it beside its arguments.';
+comment on column soniq.finished_jobs.tenant is 'Whose job it is, where tenants share one Soniq; NULL is nobody''s in particular.';
 comment on column soniq.finished_jobs.runner_id is 'Who ran it.';
 comment on column soniq.finished_jobs.claimed_at is 'When the last attempt began.';
 comment on column soniq.finished_jobs.errors is 'One entry for each failed attempt, as in soniq.jobs.';

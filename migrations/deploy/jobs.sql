@@ -30,6 +30,7 @@ create table if not exists soniq.jobs (
   timeout interval not null check (timeout >= '0'),
   dedup_key text collate "C",
   headers jsonb check (pg_catalog.jsonb_typeof(headers) = 'object'),
+  tenant text collate "C",
   runner_id bigint,
   claimed_at timestamptz,
   deadline timestamptz,
@@ -55,7 +56,7 @@ with (
 create index if not exists jobs_ready on soniq.jobs (priority, queue, scheduled_at, id)
 where status = 'queued';
 
-create unique index if not exists jobs_dedup_key on soniq.jobs (dedup_key)
+create unique index if not exists jobs_dedup_key on soniq.jobs (dedup_key, coalesce(tenant, ''))
 where status = 'queued' and dedup_key is not null;
 
 -- Overdue leases, and by its predicate the whole of what is being processed.
@@ -79,9 +80,10 @@ comment on column soniq.jobs.attempt is
 comment on column soniq.jobs.max_attempts is
   'The attempt after which a failure is final. Snoozing and releasing raise it by one, since neither spends an attempt.';
 comment on column soniq.jobs.timeout is 'How long one attempt may take; 0 is no limit.';
-comment on column soniq.jobs.dedup_key is 'No two queued jobs share one.';
+comment on column soniq.jobs.dedup_key is 'No two queued jobs of a tenant share one.';
 comment on column soniq.jobs.headers is
   'What travels with the job beside its arguments, such as a trace''s context; a JSON object, NULL for none.';
+comment on column soniq.jobs.tenant is 'Whose job it is, where tenants share one Soniq; NULL is nobody''s in particular.';
 comment on column soniq.jobs.runner_id is 'Who holds the lease.';
 comment on column soniq.jobs.claimed_at is 'When the current attempt began.';
 comment on column soniq.jobs.deadline is 'When the current attempt has to be over; NULL without a timeout.';

@@ -45,7 +45,7 @@ comment on function soniq.version() is
 --
 --   SQ019 schedule          SQ020 unknown schedule   SQ021 retention
 --   SQ022 headers           SQ023 max_depth          SQ024 queue full
---   SQ025 secret args
+--   SQ025 secret args       SQ026 tenant             SQ027 not for a login bound to a tenant
 
 create or replace function soniq._refuse(code text, problem text, remedy text)
 returns void
@@ -1454,6 +1454,273 @@ $$;
 comment on function soniq._call_for_chore(text) is
 'Makes a chore due at the next tick.';
 
+-- Tenants: whose a job is, where several share one Soniq. A job's tenant is a text that comes with enqueue(), or with the
+-- transaction's setting soniq.tenant; most jobs have none.
+--
+-- A login may be bound to a tenant. Whatever it then calls or selects, it meets that tenant's jobs and no others, and what it
+-- enqueues is that tenant's. This is row security on the tables of jobs, forced upon their owner too, since functions and
+-- views run with its rights: so no function has to think of it. Row security is switched on with the first
+-- binding and off with the last; who binds nobody pays nothing.
+--
+-- A login is who connected: SET ROLE does not change it, and inside a function nothing else is known of the caller.
+
+create or replace function soniq._login_binding()
+returns table (tenant text)
+language sql
+stable
+as $$
+  select binding.tenant
+  from soniq.tenant_logins as binding
+  where binding.login = pg_catalog.to_regrole(pg_catalog.quote_ident(session_user));
+$$;
+
+comment on function soniq._login_binding() is
+'The tenant that this session''s login is bound to; no row if it is not. For queries that take it in.';
+
+-- What the policies ask, also for those who select from a table with rights of their own.
+create or replace function soniq._bound_tenant()
+returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select binding.tenant
+  from soniq._login_binding() as binding;
+$$;
+
+comment on function soniq._bound_tenant() is
+'The tenant that this session''s login is bound to; NULL if it is not.';
+
+create or replace function soniq._claimed_tenant(given text, bound text)
+returns text
+language plpgsql
+volatile
+as $$
+declare
+  wanted constant text := coalesce(given, nullif(pg_catalog.current_setting('soniq.tenant', true), ''));
+begin
+  perform soniq._check_name(code => 'SQ026', what => 'tenant', name => wanted, longest => 200);
+  if wanted <> bound then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('tenant is %L, and the login %I is bound to another', wanted, session_user),
+      'Leave the tenant out, and the setting soniq.tenant unset: this login''s jobs are its own tenant''s.'
+    );
+  end if;
+  return coalesce(bound, wanted);
+end;
+$$;
+
+-- Most jobs have none, and to find that out should cost an enqueue no call.
+create or replace function soniq._tenant_for(given text, bound text)
+returns text
+language sql
+volatile
+as $$
+  select case
+    when pg_catalog.num_nonnulls(
+      _tenant_for.given, _tenant_for.bound, nullif(pg_catalog.current_setting('soniq.tenant', true), '')
+    ) > 0
+    then soniq._claimed_tenant(given => _tenant_for.given, bound => _tenant_for.bound)
+  end;
+$$;
+
+comment on function soniq._tenant_for(text, text) is
+'Whose the caller''s job is to be: the tenant its login is bound to, else that given, else that of the setting soniq.tenant. Raises SQ026 where what is given is not the one bound to.';
+
+create or replace function soniq._check_unbound(what text)
+returns void
+language plpgsql
+stable
+as $$
+declare
+  tenant constant text := soniq._bound_tenant();
+begin
+  if tenant is not null then
+    perform soniq._refuse(
+      'SQ027',
+      pg_catalog.format(
+        '%s is for the whole system, and the login %I is bound to the tenant %L', what, session_user, tenant
+      ),
+      'Use a login that is bound to no tenant.'
+    );
+  end if;
+end;
+$$;
+
+comment on function soniq._check_unbound(text) is
+'Raises SQ027 where this session''s login is bound to a tenant: what tells of all tenants, or acts on all, is not for it.';
+
+-- On the tables of jobs, it binds their owner too, with whose rights functions and views run. Of the others, which say
+-- nothing of a single job, functions need all rows, and a tenant is to see none.
+create or replace function soniq._keep_tenants_apart()
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  relation regclass;
+begin
+  foreach relation in array array[
+    'soniq.jobs', 'soniq.finished_jobs', 'soniq.finished_jobs_default', 'soniq.dead_letter_jobs', 'soniq.schedules'
+  ]::regclass[]
+  loop
+    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
+    execute pg_catalog.format(
+      'create policy own_tenant on %s using ((select soniq._bound_tenant()) is null or tenant = (select soniq._bound_tenant()))',
+      relation
+    );
+    execute pg_catalog.format('alter table %s enable row level security, force row level security', relation);
+  end loop;
+
+  foreach relation in array array[
+    'soniq.settings', 'soniq.job_types', 'soniq.queues', 'soniq.lanes', 'soniq.runners', 'soniq.chores'
+  ]::regclass[]
+  loop
+    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
+    execute pg_catalog.format(
+      'create policy no_tenant on %s using ((select soniq._bound_tenant()) is null)', relation
+    );
+    execute pg_catalog.format('alter table %s enable row level security', relation);
+  end loop;
+end;
+$$;
+
+comment on function soniq._keep_tenants_apart() is
+'Switches row security on; it waits for a moment at which nobody uses a table.';
+
+create or replace function soniq._stop_keeping_tenants_apart()
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  kept record;
+begin
+  for kept in
+    select policy.polname as policy, policy.polrelid::regclass as relation
+    from pg_catalog.pg_policy as policy
+    join pg_catalog.pg_class as part
+      on part.oid = policy.polrelid
+    where part.relnamespace = 'soniq'::regnamespace
+      and policy.polname in ('own_tenant', 'no_tenant')
+  loop
+    execute pg_catalog.format('drop policy %I on %s', kept.policy, kept.relation);
+    execute pg_catalog.format('alter table %s no force row level security, disable row level security', kept.relation);
+  end loop;
+end;
+$$;
+
+comment on function soniq._stop_keeping_tenants_apart() is
+'Switches row security off again.';
+
+create or replace function soniq._check_bindable(login text)
+returns void
+language plpgsql
+stable
+as $$
+declare
+  role constant regrole := pg_catalog.to_regrole(pg_catalog.quote_ident(login));
+  mighty text;
+begin
+  if role is null then
+    perform soniq._refuse(
+      'SQ026', pg_catalog.format('there is no role %I', login), 'Create the login first, then bind it.'
+    );
+  end if;
+
+  select
+    case
+      when known.rolsuper then 'is a superuser'
+      when known.rolbypassrls then 'has BYPASSRLS'
+      when pg_catalog.pg_has_role(role, owner.oid, 'member') then 'is a member of Soniq''s owner'
+      when pg_catalog.pg_has_role(role, pg_catalog.to_regrole('soniq_runner'), 'member') then 'is a member of soniq_runner'
+    end
+  into mighty
+  from pg_catalog.pg_roles as known
+  cross join lateral (
+    select part.relowner as oid
+    from pg_catalog.pg_class as part
+    where part.oid = 'soniq.jobs'::regclass
+  ) as owner
+  where known.oid = role;
+  if mighty is not null then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('the login %I %s, and no tenant could hold it', login, mighty),
+      'Bind logins that are members of soniq_producer, soniq_observer or soniq_admin, and are nothing more.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq.bind_tenant(login text, tenant text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  perform
+    soniq._check_given(code => 'SQ026', what => 'login', value => bind_tenant.login),
+    soniq._check_given(code => 'SQ026', what => 'tenant', value => bind_tenant.tenant),
+    soniq._check_name(code => 'SQ026', what => 'tenant', name => bind_tenant.tenant, longest => 200),
+    soniq._check_bindable(login => bind_tenant.login);
+  -- Row security does not hold a superuser, also not where functions run with its rights.
+  if (select role.rolsuper from pg_catalog.pg_roles as role where role.rolname = current_user) then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('Soniq''s functions run with the rights of %I, a superuser, whom row security does not hold', current_user),
+      'Create the role soniq_owner, and give everything to it: select soniq.grant_roles().'
+    );
+  end if;
+
+  insert into soniq.tenant_logins (login, tenant)
+  values (pg_catalog.to_regrole(pg_catalog.quote_ident(bind_tenant.login)), bind_tenant.tenant)
+  on conflict (login) do update
+  set tenant = excluded.tenant;
+  perform soniq._keep_tenants_apart();
+end;
+$$;
+
+comment on function soniq.bind_tenant(text, text) is
+'Binds a login to a tenant: from its next statement on, in sessions that are open too, it sees and acts on that tenant''s jobs, dead letters and schedules alone, what it enqueues is that tenant''s, and what is about the whole system it is refused. It still needs one of Soniq''s roles. A login has one tenant, the one bound last; a tenant has any number of logins.
+
+login: the role that connects, by its name; not a superuser, nor a member of soniq_owner or soniq_runner. Roles that it takes on with SET ROLE make no difference.
+tenant: 1 to 200 characters.
+
+The first binding switches row security on, for which it waits until nobody uses a table. From then on, who dumps the database has to be a superuser or have BYPASSRLS.
+
+Errors: SQ026 login or tenant.';
+
+create or replace function soniq.unbind_tenant(login text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  delete from soniq.tenant_logins as binding
+  where binding.login = pg_catalog.to_regrole(pg_catalog.quote_ident(unbind_tenant.login));
+  if not found then
+    return false;
+  end if;
+
+  if not exists (select from soniq.tenant_logins) then
+    perform soniq._stop_keeping_tenants_apart();
+  end if;
+  return true;
+end;
+$$;
+
+comment on function soniq.unbind_tenant(text) is
+'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off.';
+
 -- How a runner with nothing to do learns of a job. NOTIFY serialises commits and signals every session that listens, so
 -- an enqueue notifies only where a runner waits, and then one runner for each job, on a channel of its own: its bell.
 -- Who gets as many jobs as it asked for wakes others, as many as it got jobs, unless each job was announced to
@@ -2239,6 +2506,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_unbound(what => 'register_job_type()');
   perform
     soniq._check_given(code => 'SQ001', what => 'job_name', value => register_job_type.job_name),
     soniq._check_job_name(job_name => register_job_type.job_name),
@@ -2304,7 +2572,7 @@ max_retry_delay: no exponential wait is longer.
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
 secret_args: names of arguments that only the handler is to see; wherever jobs are looked at, *** stands in their place, at once also for jobs that there are already. They are kept as they are.
 
-Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention, SQ025 secret_args.';
+Errors: SQ001 job_name, SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ010 retry policy, SQ021 retention, SQ025 secret_args, SQ027 the login is bound to a tenant.';
 
 -- The views call it with their reader's rights and settings.
 create or replace function soniq._shown_args(job_name text, args jsonb)
@@ -2375,6 +2643,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_unbound(what => 'configure_queue()');
   perform
     soniq._check_given(code => 'SQ002', what => 'queue', value => configure_queue.queue),
     soniq._check_queue(queue => configure_queue.queue),
@@ -2404,7 +2673,7 @@ comment on function soniq.configure_queue(text, integer, integer, interval, inte
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
 max_depth: how many jobs may wait in it, 1 to 1000000; enqueue() and enqueue_many() refuse more. NULL is no limit. Each enqueue into such a queue counts what waits there, some ten thousand in a millisecond.
 
-Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention, SQ023 max_depth.';
+Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention, SQ023 max_depth, SQ027 the login is bound to a tenant.';
 
 -- A counter would have every producer and runner of the queue wait for one row. So what waits is counted, and only in
 -- queues that have a limit; what others are about to commit is not seen, and may come on top.
@@ -2471,6 +2740,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_unbound(what => 'pause_queue()');
   perform
     soniq._check_given(code => 'SQ002', what => 'queue', value => pause_queue.queue),
     soniq._check_queue(queue => pause_queue.queue);
@@ -2488,7 +2758,7 @@ $$;
 comment on function soniq.pause_queue(text) is
 'Stops handing out a queue''s jobs, from the next claim on. Jobs are still taken in, and those being processed go on. True if this paused it, false if it was paused already.
 
-Errors: SQ002 queue.';
+Errors: SQ002 queue, SQ027 the login is bound to a tenant.';
 
 create or replace function soniq.resume_queue(queue text)
 returns boolean
@@ -2499,6 +2769,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_unbound(what => 'resume_queue()');
   perform
     soniq._check_given(code => 'SQ002', what => 'queue', value => resume_queue.queue),
     soniq._check_queue(queue => resume_queue.queue);
@@ -2520,7 +2791,7 @@ $$;
 comment on function soniq.resume_queue(text) is
 'Hands a paused queue''s jobs out again. True if this resumed it, false if it was not paused.
 
-Errors: SQ002 queue.';
+Errors: SQ002 queue, SQ027 the login is bound to a tenant.';
 
 -- Adding jobs. Everything here happens in the caller's transaction: a job exists when, and only when, the data
 -- it is about does.
@@ -2540,7 +2811,8 @@ returns table (
   tries integer,
   time_limit interval,
   max_args_bytes integer,
-  max_depth integer
+  max_depth integer,
+  bound_to text
 )
 language sql
 stable
@@ -2551,7 +2823,8 @@ as $$
     coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
     coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
     settings.max_args_bytes,
-    waiting.max_depth
+    waiting.max_depth,
+    binding.tenant
   from soniq.settings as settings
   left join lateral (
     select known.queue, known.priority, known.max_attempts, known.timeout
@@ -2566,11 +2839,13 @@ as $$
     where known.queue = coalesce(_job_options.queue, type.queue, settings.default_queue)
     limit 1
   ) as waiting
+    on true
+  left join soniq._login_binding() as binding
     on true;
 $$;
 
 comment on function soniq._job_options(text, text, integer, integer, interval) is
-'An enqueue''s options, with what is NULL filled in: from the job type, then the queue, then soniq.settings.';
+'An enqueue''s options, with what is NULL filled in: from the job type, then the queue, then soniq.settings; and the tenant that the login is bound to.';
 
 create or replace function soniq._check_options(
   job_name text,
@@ -2611,7 +2886,8 @@ create or replace function soniq.enqueue(
   max_attempts integer default null,
   timeout interval default null,
   dedup_key text default null,
-  headers jsonb default null
+  headers jsonb default null,
+  tenant text default null
 )
 returns bigint
 language plpgsql
@@ -2652,7 +2928,7 @@ begin
   loop
     insert into soniq.jobs (
       job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, dedup_key,
-      headers
+      headers, tenant
     )
     select
       enqueue.job_name,
@@ -2667,7 +2943,8 @@ begin
       job.tries,
       job.time_limit,
       enqueue.dedup_key,
-      enqueue.headers
+      enqueue.headers,
+      soniq._tenant_for(given => enqueue.tenant, bound => job.bound_to)
     from soniq._job_options(
       job_name => enqueue.job_name,
       queue => enqueue.queue,
@@ -2675,7 +2952,7 @@ begin
       max_attempts => enqueue.max_attempts,
       timeout => enqueue.timeout
     ) as job
-    on conflict (dedup_key) where status = 'queued' and dedup_key is not null do nothing
+    on conflict (dedup_key, coalesce(tenant, '')) where status = 'queued' and dedup_key is not null do nothing
     returning
       jobs.id,
       jobs.queue,
@@ -2693,6 +2970,9 @@ begin
     into job_id
     from soniq.jobs as holder
     where holder.dedup_key = enqueue.dedup_key
+      and coalesce(holder.tenant, '') = coalesce(
+        soniq._tenant_for(given => enqueue.tenant, bound => soniq._bound_tenant()), ''
+      )
       and holder.status = 'queued';
     if found then
       return job_id;
@@ -2710,7 +2990,7 @@ begin
 end;
 $$;
 
-comment on function soniq.enqueue(text, jsonb, text, integer, timestamptz, interval, integer, interval, text, jsonb) is
+comment on function soniq.enqueue(text, jsonb, text, integer, timestamptz, interval, integer, interval, text, jsonb, text) is
 'Adds a job, in the caller''s transaction, and answers with its id. An option left NULL takes the job type''s default, then the queue''s, then that of soniq.settings.
 
 job_name: the handler''s name, 1 to 200 characters; it need not be registered yet.
@@ -2720,10 +3000,11 @@ priority: 0 (first) to 1000 (last).
 scheduled_at: not before this time; or delay: not before this long from now.
 max_attempts: 1 (no retry) to 1000.
 timeout: how long one attempt may take; 0 is no limit.
-dedup_key: while a queued job holds this key, no other is added: the answer is the id of the one there is. 1 to 500 characters.
+dedup_key: while a queued job of the same tenant holds this key, no other is added: the answer is the id of the one there is. 1 to 500 characters.
 headers: a JSON object of at most 8 KiB that travels with the job beside its arguments, through retries and replays, such as a trace''s context: {"traceparent": "00-..."}.
+tenant: whose job it is, 1 to 200 characters; by default that of the setting soniq.tenant, if there is one. A login bound to a tenant (bind_tenant()) need not give it, and may not give another.
 
-Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers, SQ024 the queue has as many jobs as its max_depth allows.';
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ006 scheduled_at or delay, SQ007 max_attempts, SQ008 timeout, SQ009 dedup_key, SQ022 headers, SQ024 the queue has as many jobs as its max_depth allows, SQ026 tenant.';
 
 create or replace function soniq.enqueue_many(
   job_name text,
@@ -2734,7 +3015,8 @@ create or replace function soniq.enqueue_many(
   delay interval default null,
   max_attempts integer default null,
   timeout interval default null,
-  headers jsonb default null
+  headers jsonb default null,
+  tenant text default null
 )
 returns setof bigint
 language plpgsql
@@ -2746,6 +3028,7 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
   run_at timestamptz;
+  own_tenant text;
   job record;
 begin
   perform soniq._check_options(
@@ -2775,6 +3058,7 @@ begin
     max_attempts => enqueue_many.max_attempts,
     timeout => enqueue_many.timeout
   );
+  own_tenant := soniq._tenant_for(given => enqueue_many.tenant, bound => job.bound_to);
   if job.max_depth is not null then
     perform soniq._with_room(
       queue => job.own_queue,
@@ -2786,7 +3070,7 @@ begin
 
   return query
   insert into soniq.jobs (
-    job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers
+    job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers, tenant
   )
   select
     enqueue_many.job_name,
@@ -2797,7 +3081,8 @@ begin
     as_of,
     job.tries,
     job.time_limit,
-    enqueue_many.headers
+    enqueue_many.headers,
+    own_tenant
   from pg_catalog.unnest(enqueue_many.args) with ordinality as each (args, position)
   order by each.position
   returning id;
@@ -2808,7 +3093,7 @@ begin
 end;
 $$;
 
-comment on function soniq.enqueue_many(text, jsonb[], text, integer, timestamptz, interval, integer, interval, jsonb) is
+comment on function soniq.enqueue_many(text, jsonb[], text, integer, timestamptz, interval, integer, interval, jsonb, text) is
 'Adds one job for each entry of args, all with the same options, in one statement, and answers with their ids in the order of args. One bad entry refuses them all. For jobs with keys or options of their own, call enqueue() over a set: select soniq.enqueue(...) from ....
 
 Parameters and errors as in enqueue().';
@@ -3051,7 +3336,8 @@ select
   job.timeout,
   job.deadline,
   job.schedule,
-  job.due_at
+  job.due_at,
+  job.tenant
 from soniq.jobs as job
 where job.status = 'processing';
 
@@ -3128,7 +3414,7 @@ begin
         where job.ctid = any (picked)
         returning
           job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
-          job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at
+          job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at, job.tenant
       )
       select *
       from leased
@@ -3505,12 +3791,12 @@ begin
   kept as (
     insert into soniq.finished_jobs (
       id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-      headers, runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
+      headers, tenant, runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
     )
     select
       dated.id, dated.job_name, dated.queue, dated.priority, _move_to_finished.status, dated.args, dated.scheduled_at,
       dated.enqueued_at, dated.attempt, dated.max_attempts, dated.timeout, dated.dedup_key, dated.headers,
-      dated.runner_id, dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
+      dated.tenant, dated.runner_id, dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
       as_of + dated.retention
     from dated
     where dated.retention > interval '0'
@@ -3630,9 +3916,10 @@ as $$
       select holder.id
       from soniq.jobs as holder
       where holder.dedup_key = job.dedup_key
+        and coalesce(holder.tenant, '') = coalesce(job.tenant, '')
         and holder.status = 'queued'
     ) is null
-  group by job.dedup_key;
+  group by job.dedup_key, job.tenant;
 $$;
 
 create or replace function soniq._put_back(
@@ -3870,11 +4157,11 @@ as $$
   )
   insert into soniq.dead_letter_jobs (
     id, job_name, queue, priority, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key, headers,
-    runner_id, claimed_at, errors, replay_of, schedule, due_at, reason, dead_at
+    tenant, runner_id, claimed_at, errors, replay_of, schedule, due_at, reason, dead_at
   )
   select
     dead.id, dead.job_name, dead.queue, dead.priority, dead.args, dead.scheduled_at, dead.enqueued_at, dead.attempt,
-    dead.max_attempts, dead.timeout, dead.dedup_key, dead.headers, dead.runner_id, dead.claimed_at,
+    dead.max_attempts, dead.timeout, dead.dedup_key, dead.headers, dead.tenant, dead.runner_id, dead.claimed_at,
     dead.errors || dead.failure, dead.replay_of, dead.schedule, dead.due_at, dead.reason, _bury.as_of
   from dead;
 $$;
@@ -4065,7 +4352,8 @@ select
   null::jsonb as result,
   null::timestamptz as ended_at,
   null::text as reason,
-  null::integer as replay_count
+  null::integer as replay_count,
+  job.tenant
 from soniq.jobs as job
 union all
 select
@@ -4092,7 +4380,8 @@ select
   job.result,
   job.finished_at,
   null,
-  null
+  null,
+  job.tenant
 from soniq.finished_jobs as job
 union all
 select
@@ -4119,7 +4408,8 @@ select
   null,
   job.dead_at,
   job.reason,
-  job.replay_count
+  job.replay_count,
+  job.tenant
 from soniq.dead_letter_jobs as job;
 
 comment on view soniq.all_jobs is
@@ -4246,6 +4536,7 @@ as $$
 declare
   runner_id bigint;
 begin
+  perform soniq._check_unbound(what => 'register_runner()');
   perform
     soniq._check_given(code => 'SQ015', what => 'host', value => register_runner.host),
     soniq._check_name(code => 'SQ015', what => 'host', name => register_runner.host, longest => 255),
@@ -4297,7 +4588,7 @@ queues: those it will claim from; NULL is all.
 concurrency: how many jobs it runs at once.
 heartbeat_timeout: silent for longer than this, it is dead and its jobs are taken back.
 
-Errors: SQ002 queues, SQ015 host, concurrency or heartbeat_timeout.';
+Errors: SQ002 queues, SQ015 host, concurrency or heartbeat_timeout, SQ027 the login is bound to a tenant.';
 
 create or replace function soniq.heartbeat(
   runner_id bigint,
@@ -4492,7 +4783,8 @@ select
   letter.reason,
   letter.dead_at,
   letter.replay_count,
-  letter.last_replayed_at
+  letter.last_replayed_at,
+  letter.tenant
 from soniq.dead_letter_jobs as letter;
 
 comment on view soniq.dead_letters is
@@ -4662,7 +4954,7 @@ begin
   return query
   with minted as (
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers, replay_of,
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, headers, tenant, replay_of,
       schedule, due_at
     )
     select
@@ -4675,6 +4967,7 @@ begin
       letter.max_attempts - (letter.attempt - pg_catalog.jsonb_array_length(letter.errors)),
       letter.timeout,
       letter.headers,
+      letter.tenant,
       letter.id,
       letter.schedule,
       letter.due_at
@@ -4901,11 +5194,12 @@ begin
 
   with added as (
     insert into soniq.jobs (
-      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, schedule, due_at
+      job_name, queue, priority, args, scheduled_at, enqueued_at, max_attempts, timeout, tenant, schedule,
+      due_at
     )
     select
       schedule.job_name, job.own_queue, job.own_priority, schedule.args, as_of, as_of, job.tries, job.time_limit,
-      schedule.name, run.due_at
+      schedule.tenant, schedule.name, run.due_at
     from pg_catalog.unnest(_enqueue_runs.runs) as run (due_at)
     order by run.due_at
     returning id
@@ -5082,7 +5376,16 @@ begin
     return given.next_run_at;
   end if;
 
-  former := soniq._lock_schedule(name => given.name);
+  begin
+    former := soniq._lock_schedule(name => given.name);
+  exception
+    when sqlstate 'SQ020' then
+      perform soniq._refuse(
+        'SQ019',
+        pg_catalog.format('the schedule %L is another tenant''s', given.name),
+        'Give it another name, such as one that begins with the tenant''s.'
+      );
+  end;
   given.paused := former.paused;
   given.created_at := former.created_at;
   given.registered_at := former.registered_at;
@@ -5112,6 +5415,7 @@ begin
     max_missed_runs = given.max_missed_runs,
     allow_overlap = given.allow_overlap,
     source = given.source,
+    tenant = given.tenant,
     registered_at = as_of,
     next_run_at = case
       when (given.cron, given.every, given.timezone) is not distinct from (known.cron, known.every, known.timezone)
@@ -5142,7 +5446,8 @@ create or replace function soniq.schedule(
   priority integer default null,
   max_attempts integer default null,
   timeout interval default null,
-  source text default null
+  source text default null,
+  tenant text default null
 )
 returns timestamptz
 language plpgsql
@@ -5186,6 +5491,7 @@ begin
   given.allow_overlap := coalesce(schedule.allow_overlap, true);
   given.paused := false;
   given.source := schedule.source;
+  given.tenant := soniq._tenant_for(given => schedule.tenant, bound => soniq._bound_tenant());
   given.created_at := as_of;
   given.registered_at := as_of;
   given.next_run_at := soniq._run_after(schedule => given, after => as_of);
@@ -5193,7 +5499,7 @@ begin
 end;
 $$;
 
-comment on function soniq.schedule(text, text, text, interval, text, jsonb, text, integer, boolean, text, integer, integer, interval, text) is
+comment on function soniq.schedule(text, text, text, interval, text, jsonb, text, integer, boolean, text, integer, integer, interval, text, text) is
 'Registers a periodic job, or replaces the schedule of this name, and answers when it is due next; NULL if that is never. The same definition again changes nothing; another one wins over the former, which a notice tells, after what was due under the former is enqueued. A paused schedule stays paused.
 
 name: 1 to 200 characters.
@@ -5205,10 +5511,11 @@ args, queue, priority, max_attempts, timeout: as for enqueue().
 missed_runs: what becomes of runs missed while nothing ticked. skip (the default) forgets them; run_once makes up for them with one job; run_all makes up for each, the oldest max_missed_runs of them (100 by default). A run behind its time by no more than soniq.settings.schedule_tolerance is late, not missed, and always takes place.
 allow_overlap: false to enqueue nothing while the schedule''s last job is still queued or processing; that run is skipped. True by default.
 source: whose code registers it, for prune_schedules().
+tenant: whose its jobs are, as for enqueue().
 
 Each job carries the time for which it was enqueued as due_at, and the schedule''s name as schedule.
 
-Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ017 cron, SQ018 timezone, SQ019 name, source, every, missed_runs or max_missed_runs.';
+Errors: SQ001 job_name, SQ002 queue, SQ003 args, SQ004 args too large, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ017 cron, SQ018 timezone, SQ019 name, source, every, missed_runs or max_missed_runs, or the name is that of another tenant''s schedule, SQ026 tenant.';
 
 create or replace function soniq.unschedule(name text)
 returns boolean
@@ -6329,6 +6636,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform soniq._check_unbound(what => 'tick()');
   lost_runners := soniq._declare_lost_runners();
   jobs_of_lost_runners := soniq._take_back_lost_jobs(max_jobs => 10000);
   overdue_jobs := soniq._take_back_overdue_jobs(max_jobs => 10000);
@@ -6355,7 +6663,9 @@ partitions_made, partitions_dropped: days of finished_jobs; looked after once a 
 
 Once a minute it also counts what metrics() and the views tell where counting takes too long for them.
 
-Runners call it all the time. Any number of sessions may, at once and from anywhere (psql, pg_cron): each piece of work happens once. Call it in a transaction of its own, since it locks what it works on.';
+Runners call it all the time. Any number of sessions may, at once and from anywhere (psql, pg_cron): each piece of work happens once. Call it in a transaction of its own, since it locks what it works on.
+
+Errors: SQ027 the login is bound to a tenant.';
 
 -- What an operator watches: metrics() for a scraper, and three views for people and dashboards.
 --
@@ -6552,6 +6862,7 @@ declare
     from (select from soniq.dead_letter_jobs as letter where letter.replay_count = 0 limit 11) as few;
   tally soniq.tallies;
 begin
+  perform soniq._check_unbound(what => 'queue_stats');
   if not is_small or not has_few_letters then
     tally := soniq._latest_tally();
   end if;
@@ -6689,6 +7000,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+  select soniq._check_unbound(what => 'job_stats');
+
   select
     each.job_name,
     each.queued,
@@ -6785,6 +7098,7 @@ declare
   is_small constant boolean := soniq._is_small();
   tally soniq.tallies;
 begin
+  perform soniq._check_unbound(what => 'runner_stats');
   if not is_small then
     tally := soniq._latest_tally();
   end if;
@@ -6985,6 +7299,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+  select soniq._check_unbound(what => 'metrics()');
+
   select *
   from (
     select * from soniq._queue_metrics()
@@ -7023,7 +7339,9 @@ soniq_dead_rows: rows of soniq.jobs that vacuum has still to remove; beyond half
 soniq_table_bytes: what a table takes on disk, with its indexes, partitions and all.
 soniq_oldest_transaction_seconds: the age of the oldest transaction that keeps vacuum from removing rows; 0 if there is none. Those of other users count if the functions'' owner is a member of pg_read_all_stats.
 soniq_vacuum_horizon_transactions: how many transactions ago vacuum has to stop, on account of sessions, standbys, slots and prepared transactions.
-soniq_info: always 1; the label version tells that of the schema.';
+soniq_info: always 1; the label version tells that of the schema.
+
+Errors: SQ027 the login is bound to a tenant.';
 
 -- Who owns Soniq, and who may call and read what. PostgreSQL lets everyone execute a new function; Soniq lets nobody but its
 -- owner, until a grant says otherwise. The public functions run with their owner's rights, so whoever calls one needs no
@@ -7040,7 +7358,7 @@ soniq_info: always 1; the label version tells that of the schema.';
 --   grant execute on function soniq.enqueue to shop;
 
 -- Each public function is named here, so that none is without a decision. Underscore functions are the owner's alone, but for
--- the four behind the views: a view reads tables with its owner's rights, and calls functions with its reader's.
+-- those behind the views and policies: a view reads tables with its owner's rights, and calls functions with its reader's.
 create or replace function soniq._rights()
 returns table (kind text, name text, columns text[], roles text[])
 language sql
@@ -7078,6 +7396,7 @@ as $$
     ('function', 'metrics', null, '{runner,observer,admin}'),
     ('function', 'preview_schedule', null, '{observer,admin}'),
     ('function', 'version', null, '{runner,observer,admin}'),
+    ('function', '_bound_tenant', null, '{observer,admin}'),
     ('function', '_job_stats', null, '{observer,admin}'),
     ('function', '_queue_stats', null, '{observer,admin}'),
     ('function', '_runner_stats', null, '{observer,admin}'),
@@ -7098,7 +7417,7 @@ as $$
       'all_jobs',
       '{
         id,status,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,runner_id,claimed_at,
-        deadline,replay_of,schedule,due_at,ended_at,reason,replay_count
+        deadline,replay_of,schedule,due_at,ended_at,reason,replay_count,tenant
       }',
       '{observer}'
     ),
@@ -7107,7 +7426,7 @@ as $$
       'schedules',
       '{
         name,job_name,cron,every,timezone,queue,priority,max_attempts,timeout,missed_runs,max_missed_runs,allow_overlap,paused,
-        next_run_at,last_due_at,last_job_id,source,created_at,registered_at
+        next_run_at,last_due_at,last_job_id,source,tenant,created_at,registered_at
       }',
       '{observer}'
     ),
@@ -7134,7 +7453,7 @@ as $$
       'relation',
       'dead_letter_jobs',
       '{
-        id,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        id,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
         claimed_at,errors,replay_of,schedule,due_at,reason,dead_at,replay_count,last_replayed_at
       }',
       '{admin}'
@@ -7143,7 +7462,7 @@ as $$
       'relation',
       'finished_jobs',
       '{
-        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
         claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
       }',
       '{admin}'
@@ -7152,7 +7471,7 @@ as $$
       'relation',
       'finished_jobs_default',
       '{
-        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
         claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
       }',
       '{admin}'
@@ -7161,7 +7480,7 @@ as $$
       'relation',
       'jobs',
       '{
-        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,runner_id,
+        id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
         claimed_at,deadline,errors,replay_of,schedule,due_at
       }',
       '{admin}'
@@ -7169,9 +7488,12 @@ as $$
     ('relation', 'schedules', null, '{admin}'),
 
     -- The owner's alone.
+    ('function', 'bind_tenant', null, '{}'),
     ('function', 'grant_roles', null, '{}'),
+    ('function', 'unbind_tenant', null, '{}'),
     ('relation', 'claimed_job', null, '{}'),
-    ('relation', 'tallies', null, '{}');
+    ('relation', 'tallies', null, '{}'),
+    ('relation', 'tenant_logins', null, '{}');
 $$;
 
 comment on function soniq._rights() is

@@ -21,6 +21,7 @@ create table if not exists soniq.schedules (
   last_due_at timestamptz,
   last_job_id bigint,
   source text,
+  tenant text collate "C",
   created_at timestamptz not null,
   registered_at timestamptz not null,
   constraint schedules_either_cron_or_every check ((cron is null) <> (every is null))
@@ -54,6 +55,7 @@ comment on column soniq.schedules.last_due_at is 'The due time of the job it enq
 comment on column soniq.schedules.last_job_id is 'The job it enqueued last.';
 comment on column soniq.schedules.source is
   'Whose code registered it; NULL for one made by hand, which prune_schedules() never touches.';
+comment on column soniq.schedules.tenant is 'Whose its jobs are; NULL is nobody''s in particular.';
 comment on column soniq.schedules.created_at is 'When it was first registered; runs of every are counted from here.';
 comment on column soniq.schedules.registered_at is 'When its definition was last changed.';
 

@@ -248,8 +248,8 @@ class Soniq:
         """Has a function's answer travel with every job that this app enqueues.
 
             @app.send_headers
-            def tenant() -> Mapping[str, Any]:
-                return {"tenant": current_tenant.get()}
+            def user() -> Mapping[str, Any]:
+                return {"user": current_user.get()}
 
         It is called in the context of each enqueue() and answers with headers by name. Those given to enqueue() itself
         win over it, and a function registered later over one before. The handler, and any middleware, finds them in
@@ -308,6 +308,7 @@ class Soniq:
         timeout: float | timedelta | None = None,
         dedup_key: str | None = None,
         headers: Mapping[str, Any] | None = None,
+        tenant: str | None = None,
     ) -> int:
         """Adds a job and returns its id.
 
@@ -317,6 +318,7 @@ class Soniq:
         connection: an asyncpg, psycopg or SQLAlchemy connection or session, whose transaction the job
             joins; without one, a connection of the app's own and a transaction of its own.
         headers: a mapping that JSON can hold, found in job.headers; those of send_headers() are added.
+        tenant: whose job it is, found in job.tenant; a login that is bound to a tenant need not give it.
         The options are those of soniq.enqueue() in SQL; delay and timeout are seconds or timedeltas.
 
         Raises BadDeclaration for what Python can tell is wrong, such as args that the handler, where one is given
@@ -333,6 +335,7 @@ class Soniq:
             timeout=timeout,
             dedup_key=dedup_key,
             headers=headers,
+            tenant=tenant,
         )
         if connection is not None:
             return await self._enqueue_on(connection, call)
@@ -355,6 +358,7 @@ class Soniq:
         timeout: float | timedelta | None = None,
         dedup_key: str | None = None,
         headers: Mapping[str, Any] | None = None,
+        tenant: str | None = None,
     ) -> int:
         """enqueue() for code that is not async: adds a job and returns its id.
 
@@ -377,6 +381,7 @@ class Soniq:
             timeout=timeout,
             dedup_key=dedup_key,
             headers=headers,
+            tenant=tenant,
         )
         if connection is not None:
             return self._enqueue_on_sync(connection, call)

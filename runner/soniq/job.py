@@ -15,6 +15,7 @@ class Job:
 
     headers are what its producer sent along beside the arguments; {} if nothing.
     A periodic job carries its schedule's name and the time for which it was enqueued, as due_at.
+    tenant is whose job it is, None for nobody's in particular.
     """
 
     id: int
@@ -31,6 +32,7 @@ class Job:
     deadline: datetime | None
     schedule: str | None
     due_at: datetime | None
+    tenant: str | None
 
 
 # Without json.loads()' look for blanks: the server's JSON has none around it.
@@ -61,7 +63,7 @@ class ClaimedJob(Job):
         " claimed.attempt, claimed.max_attempts, pg_catalog.date_part('epoch', claimed.scheduled_at),"
         " pg_catalog.date_part('epoch', claimed.claimed_at), pg_catalog.date_part('epoch', claimed.timeout),"
         " pg_catalog.date_part('epoch', claimed.deadline), claimed.schedule,"
-        " pg_catalog.date_part('epoch', claimed.due_at)"
+        " pg_catalog.date_part('epoch', claimed.due_at), claimed.tenant"
     )
     # Where in a row the others are, and how they are read.
     _LATER: Mapping[str, tuple[int, Callable[[Any], Any]]] = {
@@ -73,6 +75,7 @@ class ClaimedJob(Job):
         "deadline": (11, _moment),
         "schedule": (12, _given),
         "due_at": (13, _moment),
+        "tenant": (14, _given),
     }
 
     @classmethod

@@ -26,6 +26,7 @@ SQL_TYPES = {
     "timeout": "interval",
     "dedup_key": "text",
     "headers": "text",
+    "tenant": "text",
 }
 JSON = ("args", "headers")
 

@@ -91,7 +91,7 @@ def test_the_pages_name_settings_that_exist(database: str) -> None:
 PRODUCER = """
 import asyncio, json
 from shop_jobs import app, careful, order, place_order, place_order_sync, producer
-from shop_jobs import remind, right, tenant, welcome, whose_job
+from shop_jobs import remind, right, user, welcome, whose_wish
 
 async def produce():
     made = {
@@ -101,8 +101,8 @@ async def produce():
         "by web": (await order("Eve"))["job"],
     }
     await remind("Cy")
-    tenant.set("acme")
-    made["whose"] = await app.enqueue(whose_job)
+    user.set("ada")
+    made["whose"] = await app.enqueue(whose_wish)
     for each in (app, careful, producer):
         await each.close()
     return made
@@ -135,14 +135,14 @@ def test_the_module_of_the_python_page_runs(
         "greet": "hello Ada",
         "by name": "hello Bob",
         "by web": "hello Eve",
-        "whose": "acme",
+        "whose": "ada",
         "invoice": None,
     }
     assert rows(
         database,
-        "select queue, priority, max_attempts, timeout, dedup_key, headers from soniq.jobs"
+        "select queue, priority, max_attempts, timeout, dedup_key, headers, tenant from soniq.jobs"
         " where scheduled_at > now() + interval '1 day'",
-    ) == [("mail", 100, 2, timedelta(seconds=5), "remind Cy", {"tenant": "acme"})]
+    ) == [("mail", 100, 2, timedelta(seconds=5), "remind Cy", {"user": "ada"}, "acme")]
     wait_for(
         lambda: rows(database, "select from soniq.finished_jobs where result = '\"hello Cy\"'")
     )

@@ -50,6 +50,7 @@ VALID = {
     "error": '{"type": "ValueError", "message": "no", "traceback": "line 1"}',
     "expression": "30 3 * * 1-5",
     "job_name": "work",
+    "login": "soniq_test_fuzz",
     "missed_runs": "run_all",
     "name": "hourly",
     "queue": "north",
@@ -59,6 +60,7 @@ VALID = {
     "since": "2000-01-01 00:00+00",
     "skip_jobs": "{other}",
     "source": "code",
+    "tenant": "acme",
     "timezone": "Europe/Berlin",
 }
 
@@ -95,6 +97,7 @@ JOBS: LiteralString = """
 LIVING_RUNNERS: LiteralString = "select runner_id from soniq.runners where lost_at is null"
 # One job of each status and two leases, of which a runner knows; a schedule; a paused queue.
 SCENE: LiteralString = """
+    create role soniq_test_fuzz login;
     select soniq.register_job_type('work', retry_delays => '{0 s}', timeout => '1 minute');
     select soniq.schedule('hourly', 'work', every => '1 hour', source => 'code');
     select soniq.pause_queue('paused');

@@ -110,6 +110,12 @@ create temporary table executed (function text, starts text, reason text);
 insert into executed
 values
   ('_own', 'alter table %s', 'utility statements take no parameters: a regclass and a regrole'),
+  ('_keep_tenants_apart', 'create policy own_tenant on %s', 'a regclass'),
+  ('_keep_tenants_apart', 'alter table %s enable row level security, force', 'a regclass'),
+  ('_keep_tenants_apart', 'create policy no_tenant on %s', 'a regclass'),
+  ('_keep_tenants_apart', 'alter table %s enable row level security', 'a regclass'),
+  ('_stop_keeping_tenants_apart', 'drop policy %I on %s', 'a policy of ours and a regclass'),
+  ('_stop_keeping_tenants_apart', 'alter table %s no force row level security', 'a regclass'),
   ('_own', 'alter function %s', 'a regprocedure and a regrole'),
   ('_own', 'alter type %s', 'a regtype and a regrole'),
   ('_revoke_roles', 'revoke all on all functions in schema soniq from %s', 'a regrole'),
@@ -168,7 +174,7 @@ select set_eq(
     from executions
     where regexp_replace(statement, '%%|%I|%L', '', 'g') ~ '%'
   $$,
-  array['_own', '_revoke_roles', 'grant_roles'],
+  array['_keep_tenants_apart', '_own', '_revoke_roles', '_stop_keeping_tenants_apart', 'grant_roles'],
   '%s, which quotes nothing, is for what is a name of the catalog by its type, where nobody but the owner calls'
 );
 -- Callers without rights, whose text would otherwise reach it.
@@ -314,6 +320,7 @@ select soniq.enqueue('hostile job', queue => 'hostile letters') as letter \gset
 create temporary table statements (name text, statement text);
 insert into statements
 values
+  ('_bound_tenant', 'select soniq._bound_tenant()'),
   ('_job_stats', 'select count(*) from soniq.job_stats'),
   ('_shown_args', 'select count(job.args) from soniq.all_jobs as job'),
   ('_queue_stats', 'select count(*) from soniq.queue_stats'),
@@ -377,9 +384,9 @@ select set_eq(
     select name
     from routines
     where runs_as_owner
-      and name not in ('_make_partition', '_retention_changed')
+      and name not in ('_make_partition', '_retention_changed', 'bind_tenant', 'unbind_tenant')
   $$,
-  'every function that runs with its owner''s rights is attacked, but for two that nobody may call'
+  'every function that runs with its owner''s rights is attacked, but for four that nobody but the owner may call'
 );
 
 -- So that each tick does all that it can.
@@ -496,7 +503,7 @@ cross join lateral regexp_matches(code, 'current_setting\(''(soniq\.\w+)''', 'g'
 select set_eq(
   'select name from names',
   array[
-    'soniq.bell', 'soniq.lane_', 'soniq.overdue_until', 'soniq.priorities_rest_until', 'soniq.sign_taken', 'soniq.vain_look',
+    'soniq.bell', 'soniq.lane_', 'soniq.overdue_until', 'soniq.priorities_rest_until', 'soniq.sign_taken', 'soniq.tenant', 'soniq.vain_look',
     'soniq.waits_for'
   ],
   'these settings are read, and no others'

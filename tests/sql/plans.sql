@@ -2,8 +2,9 @@
 -- Soniq depends on. A page is a buffer touched, in memory or not; the bounds are about 1.5 times what is measured on
 -- PostgreSQL 14 to 18. A plan that reads or sorts the backlog costs hundreds of times more.
 --
--- Everything is measured three times: with no statistics, with statistics from when the table was empty, which is
--- when the planner errs most, and with true ones; each time with the plans that PostgreSQL settles on after many calls.
+-- Everything is measured four times: with no statistics, with statistics from when the table was empty, which is
+-- when the planner errs most, with true ones, and with tenants kept apart, when each plan has the policies in it; each
+-- time with the plans that PostgreSQL settles on after many calls.
 
 begin;
 \ir support.sql
@@ -204,7 +205,7 @@ lock table soniq.jobs in share update exclusive mode;
 select pg_temp.add_keyed_jobs(20000) \g /dev/null
 select pg_temp.add_ready_jobs('warm up', 20000), pg_temp.add_jobs('later', 100000, delay => '1 week') \g /dev/null
 select pg_temp.add_ready_jobs(state, 30000)
-from unnest(array['never analysed', 'analysed when empty', 'analysed']) as state \g /dev/null
+from unnest(array['never analysed', 'analysed when empty', 'analysed', 'tenants apart']) as state \g /dev/null
 
 select pg_temp.set_statistics(pages => 0, rows => -1);
 select pg_temp.measure_everything('warm up') from generate_series(1, 7) \g /dev/null
@@ -218,9 +219,15 @@ analyze soniq.jobs;
 select pg_temp.measure_everything('warm up') from generate_series(1, 7) \g /dev/null
 select pg_temp.measure_everything('analysed') \g /dev/null
 
+set local client_min_messages = error;
+create role soniq_test_plans login;
+select soniq.bind_tenant('soniq_test_plans', 'plans') \g /dev/null
+select pg_temp.measure_everything('warm up') from generate_series(1, 7) \g /dev/null
+select pg_temp.measure_everything('tenants apart') \g /dev/null
+
 select is(
-  format('%s calls', count(*)), '69 calls',
-  'each of 23 calls is measured three times'
+  format('%s calls', count(*)), '92 calls',
+  'each of 23 calls is measured four times'
 )
 from measured
 where state <> 'warm up';

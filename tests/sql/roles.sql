@@ -21,10 +21,12 @@ select set_eq(
     select function.proname::text
     from pg_catalog.pg_proc as function
     where function.pronamespace = 'soniq'::regnamespace
-      and (function.proname not like '\_%' or function.proname in ('_job_stats', '_queue_stats', '_runner_stats', '_shown_args'))
+      and (function.proname not like '\_%' or function.proname in (
+        '_bound_tenant', '_job_stats', '_queue_stats', '_runner_stats', '_shown_args'
+      ))
   $$,
   $$select name from soniq._rights() where kind = 'function'$$,
-  'soniq._rights() says of every public function whose it is, and of the four underscore functions behind the views'
+  'soniq._rights() says of every public function whose it is, and of the underscore functions behind the views and policies'
 );
 select set_eq(
   $$

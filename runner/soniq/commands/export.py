@@ -20,7 +20,7 @@ from soniq.errors import SoniqError
 
 COLUMNS = (
     "id, job_name, queue, priority, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout,"
-    " dedup_key, headers, runner_id, claimed_at, replay_of, schedule, due_at, reason, dead_at, replay_count,"
+    " dedup_key, headers, tenant, runner_id, claimed_at, replay_of, schedule, due_at, reason, dead_at, replay_count,"
     " last_replayed_at, errors"
 )
 # Rows fetched at once; with long tracebacks, some megabytes.

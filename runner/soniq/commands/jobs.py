@@ -30,15 +30,21 @@ def jobs() -> None:
 @click.option("--queue", help="Of this queue.", shell_complete=queue_names)
 @click.option("--job", help="Of this job name.", shell_complete=job_names)
 @click.option("--status", type=click.Choice(STATUSES), help="In this status.")
+@click.option("--tenant", help="Of this tenant.")
 @limit_option
 @json_option
 def list_jobs(
-    queue: str | None, job: str | None, status: str | None, limit: int, as_json: bool
+    queue: str | None,
+    job: str | None,
+    status: str | None,
+    tenant: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """Prints jobs, those enqueued last first."""
 
     async def work(connection: asyncpg.Connection) -> list[asyncpg.Record]:
-        return await read_jobs(connection, queue, job, status, limit)
+        return await read_jobs(connection, queue, job, status, limit, tenant)
 
     print_rows(on_database(work), as_json, "no jobs")
 
@@ -49,6 +55,7 @@ async def read_jobs(
     job: str | None,
     status: str | None,
     limit: int,
+    tenant: str | None = None,
 ) -> list[asyncpg.Record]:
     """The jobs that were enqueued last, of those that match, in a line each."""
     # The status as a literal, and only one of STATUSES: so the planner leaves out the tables that cannot have it.
@@ -71,12 +78,14 @@ async def read_jobs(
         from job
         where ($1::text is null or job.queue = $1)
           and ($2::text is null or job.job_name = $2)
+          and ($4::text is null or job.tenant = $4)
         order by job.id desc
         limit $3
         """,
         queue,
         job,
         limit,
+        tenant,
     )
     return list(records)
 

@@ -1,0 +1,266 @@
+-- Tenants: whose a job is, where several share one Soniq. A job's tenant is a text that comes with enqueue(), or with the
+-- transaction's setting soniq.tenant; most jobs have none.
+--
+-- A login may be bound to a tenant. Whatever it then calls or selects, it meets that tenant's jobs and no others, and what it
+-- enqueues is that tenant's. This is row security on the tables of jobs, forced upon their owner too, since functions and
+-- views run with its rights: so no function has to think of it. Row security is switched on with the first
+-- binding and off with the last; who binds nobody pays nothing.
+--
+-- A login is who connected: SET ROLE does not change it, and inside a function nothing else is known of the caller.
+
+create or replace function soniq._login_binding()
+returns table (tenant text)
+language sql
+stable
+as $$
+  select binding.tenant
+  from soniq.tenant_logins as binding
+  where binding.login = pg_catalog.to_regrole(pg_catalog.quote_ident(session_user));
+$$;
+
+comment on function soniq._login_binding() is
+'The tenant that this session''s login is bound to; no row if it is not. For queries that take it in.';
+
+-- What the policies ask, also for those who select from a table with rights of their own.
+create or replace function soniq._bound_tenant()
+returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select binding.tenant
+  from soniq._login_binding() as binding;
+$$;
+
+comment on function soniq._bound_tenant() is
+'The tenant that this session''s login is bound to; NULL if it is not.';
+
+create or replace function soniq._claimed_tenant(given text, bound text)
+returns text
+language plpgsql
+volatile
+as $$
+declare
+  wanted constant text := coalesce(given, nullif(pg_catalog.current_setting('soniq.tenant', true), ''));
+begin
+  perform soniq._check_name(code => 'SQ026', what => 'tenant', name => wanted, longest => 200);
+  if wanted <> bound then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('tenant is %L, and the login %I is bound to another', wanted, session_user),
+      'Leave the tenant out, and the setting soniq.tenant unset: this login''s jobs are its own tenant''s.'
+    );
+  end if;
+  return coalesce(bound, wanted);
+end;
+$$;
+
+-- Most jobs have none, and to find that out should cost an enqueue no call.
+create or replace function soniq._tenant_for(given text, bound text)
+returns text
+language sql
+volatile
+as $$
+  select case
+    when pg_catalog.num_nonnulls(
+      _tenant_for.given, _tenant_for.bound, nullif(pg_catalog.current_setting('soniq.tenant', true), '')
+    ) > 0
+    then soniq._claimed_tenant(given => _tenant_for.given, bound => _tenant_for.bound)
+  end;
+$$;
+
+comment on function soniq._tenant_for(text, text) is
+'Whose the caller''s job is to be: the tenant its login is bound to, else that given, else that of the setting soniq.tenant. Raises SQ026 where what is given is not the one bound to.';
+
+create or replace function soniq._check_unbound(what text)
+returns void
+language plpgsql
+stable
+as $$
+declare
+  tenant constant text := soniq._bound_tenant();
+begin
+  if tenant is not null then
+    perform soniq._refuse(
+      'SQ027',
+      pg_catalog.format(
+        '%s is for the whole system, and the login %I is bound to the tenant %L', what, session_user, tenant
+      ),
+      'Use a login that is bound to no tenant.'
+    );
+  end if;
+end;
+$$;
+
+comment on function soniq._check_unbound(text) is
+'Raises SQ027 where this session''s login is bound to a tenant: what tells of all tenants, or acts on all, is not for it.';
+
+-- On the tables of jobs, it binds their owner too, with whose rights functions and views run. Of the others, which say
+-- nothing of a single job, functions need all rows, and a tenant is to see none.
+create or replace function soniq._keep_tenants_apart()
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  relation regclass;
+begin
+  foreach relation in array array[
+    'soniq.jobs', 'soniq.finished_jobs', 'soniq.finished_jobs_default', 'soniq.dead_letter_jobs', 'soniq.schedules'
+  ]::regclass[]
+  loop
+    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
+    execute pg_catalog.format(
+      'create policy own_tenant on %s using ((select soniq._bound_tenant()) is null or tenant = (select soniq._bound_tenant()))',
+      relation
+    );
+    execute pg_catalog.format('alter table %s enable row level security, force row level security', relation);
+  end loop;
+
+  foreach relation in array array[
+    'soniq.settings', 'soniq.job_types', 'soniq.queues', 'soniq.lanes', 'soniq.runners', 'soniq.chores'
+  ]::regclass[]
+  loop
+    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
+    execute pg_catalog.format(
+      'create policy no_tenant on %s using ((select soniq._bound_tenant()) is null)', relation
+    );
+    execute pg_catalog.format('alter table %s enable row level security', relation);
+  end loop;
+end;
+$$;
+
+comment on function soniq._keep_tenants_apart() is
+'Switches row security on; it waits for a moment at which nobody uses a table.';
+
+create or replace function soniq._stop_keeping_tenants_apart()
+returns void
+language plpgsql
+volatile
+as $$
+declare
+  kept record;
+begin
+  for kept in
+    select policy.polname as policy, policy.polrelid::regclass as relation
+    from pg_catalog.pg_policy as policy
+    join pg_catalog.pg_class as part
+      on part.oid = policy.polrelid
+    where part.relnamespace = 'soniq'::regnamespace
+      and policy.polname in ('own_tenant', 'no_tenant')
+  loop
+    execute pg_catalog.format('drop policy %I on %s', kept.policy, kept.relation);
+    execute pg_catalog.format('alter table %s no force row level security, disable row level security', kept.relation);
+  end loop;
+end;
+$$;
+
+comment on function soniq._stop_keeping_tenants_apart() is
+'Switches row security off again.';
+
+create or replace function soniq._check_bindable(login text)
+returns void
+language plpgsql
+stable
+as $$
+declare
+  role constant regrole := pg_catalog.to_regrole(pg_catalog.quote_ident(login));
+  mighty text;
+begin
+  if role is null then
+    perform soniq._refuse(
+      'SQ026', pg_catalog.format('there is no role %I', login), 'Create the login first, then bind it.'
+    );
+  end if;
+
+  select
+    case
+      when known.rolsuper then 'is a superuser'
+      when known.rolbypassrls then 'has BYPASSRLS'
+      when pg_catalog.pg_has_role(role, owner.oid, 'member') then 'is a member of Soniq''s owner'
+      when pg_catalog.pg_has_role(role, pg_catalog.to_regrole('soniq_runner'), 'member') then 'is a member of soniq_runner'
+    end
+  into mighty
+  from pg_catalog.pg_roles as known
+  cross join lateral (
+    select part.relowner as oid
+    from pg_catalog.pg_class as part
+    where part.oid = 'soniq.jobs'::regclass
+  ) as owner
+  where known.oid = role;
+  if mighty is not null then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('the login %I %s, and no tenant could hold it', login, mighty),
+      'Bind logins that are members of soniq_producer, soniq_observer or soniq_admin, and are nothing more.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq.bind_tenant(login text, tenant text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  perform
+    soniq._check_given(code => 'SQ026', what => 'login', value => bind_tenant.login),
+    soniq._check_given(code => 'SQ026', what => 'tenant', value => bind_tenant.tenant),
+    soniq._check_name(code => 'SQ026', what => 'tenant', name => bind_tenant.tenant, longest => 200),
+    soniq._check_bindable(login => bind_tenant.login);
+  -- Row security does not hold a superuser, also not where functions run with its rights.
+  if (select role.rolsuper from pg_catalog.pg_roles as role where role.rolname = current_user) then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('Soniq''s functions run with the rights of %I, a superuser, whom row security does not hold', current_user),
+      'Create the role soniq_owner, and give everything to it: select soniq.grant_roles().'
+    );
+  end if;
+
+  insert into soniq.tenant_logins (login, tenant)
+  values (pg_catalog.to_regrole(pg_catalog.quote_ident(bind_tenant.login)), bind_tenant.tenant)
+  on conflict (login) do update
+  set tenant = excluded.tenant;
+  perform soniq._keep_tenants_apart();
+end;
+$$;
+
+comment on function soniq.bind_tenant(text, text) is
+'Binds a login to a tenant: from its next statement on, in sessions that are open too, it sees and acts on that tenant''s jobs, dead letters and schedules alone, what it enqueues is that tenant''s, and what is about the whole system it is refused. It still needs one of Soniq''s roles. A login has one tenant, the one bound last; a tenant has any number of logins.
+
+login: the role that connects, by its name; not a superuser, nor a member of soniq_owner or soniq_runner. Roles that it takes on with SET ROLE make no difference.
+tenant: 1 to 200 characters.
+
+The first binding switches row security on, for which it waits until nobody uses a table. From then on, who dumps the database has to be a superuser or have BYPASSRLS.
+
+Errors: SQ026 login or tenant.';
+
+create or replace function soniq.unbind_tenant(login text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  delete from soniq.tenant_logins as binding
+  where binding.login = pg_catalog.to_regrole(pg_catalog.quote_ident(unbind_tenant.login));
+  if not found then
+    return false;
+  end if;
+
+  if not exists (select from soniq.tenant_logins) then
+    perform soniq._stop_keeping_tenants_apart();
+  end if;
+  return true;
+end;
+$$;
+
+comment on function soniq.unbind_tenant(text) is
+'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off.';
