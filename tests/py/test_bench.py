@@ -19,8 +19,6 @@ from benchmarks.section import Options, Section, Verdict
 from benchmarks.site import TEMPLATE, Site
 from benchmarks.spending import Meter
 
-pytestmark = pytest.mark.long
-
 JOBS = 600
 
 

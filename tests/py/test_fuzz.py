@@ -18,15 +18,12 @@ from dataclasses import dataclass
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
-import pytest
 from bad_values import BAD, TAME, Value, array_of
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 from invariants import broken_invariants
 from psycopg import sql
 from psycopg.rows import class_row
-
-pytestmark = pytest.mark.long
 
 EXAMPLES = int(os.environ.get("SONIQ_TEST_FUZZ_EXAMPLES", "120"))
 SEED = int(os.environ.get("SONIQ_TEST_FUZZ_SEED", "0"))

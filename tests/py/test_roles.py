@@ -12,8 +12,6 @@ from testing.catalog import fingerprint
 from testing.deployment import deploy_snapshot, sqitch
 from testing.server import Server, throwaway_server
 
-pytestmark = pytest.mark.long
-
 FIVE = ["soniq_admin", "soniq_observer", "soniq_owner", "soniq_producer", "soniq_runner"]
 
 

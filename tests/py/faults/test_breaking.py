@@ -71,17 +71,14 @@ def test_runners_killed_frozen_and_stopped(world: World) -> None:
     break_by(world, OF_RUNNERS)
 
 
-@pytest.mark.long
 def test_the_server_away_and_its_backends_terminated_or_frozen(world: World) -> None:
     break_by(world, OF_THE_SERVER)
 
 
-@pytest.mark.long
 def test_limits_reached_timeouts_and_deadlocks(world: World) -> None:
     break_by(world, OF_LIMITS)
 
 
-@pytest.mark.long
 def test_a_network_that_is_slow_silent_or_torn(wired_world: World) -> None:
     break_by(wired_world, OF_THE_NETWORK)
 

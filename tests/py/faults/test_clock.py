@@ -17,8 +17,6 @@ from testing.deployment import deploy_snapshot
 from testing.server import throwaway_server
 from waiting import wait_for
 
-pytestmark = pytest.mark.long
-
 HANDLERS = """
     import asyncio, os
     from soniq import Job, Snooze, Soniq

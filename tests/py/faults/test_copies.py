@@ -17,8 +17,6 @@ from testing.deployment import deploy_snapshot, psql
 from testing.server import USER, Server, throwaway_server
 from waiting import wait_for
 
-pytestmark = pytest.mark.long
-
 HANDLERS = """
     from datetime import timedelta
     from soniq import Job, PermanentFailure, Snooze, Soniq

@@ -21,8 +21,6 @@ from chaos.faults import (
 from chaos.producing import Producer
 from chaos.world import World, stop
 
-pytestmark = pytest.mark.long
-
 RATE = 60.0
 SHUTDOWN_TIMEOUT = 1.0
 SEED = 1

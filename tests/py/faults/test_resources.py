@@ -18,8 +18,6 @@ from chaos.checker import ERROR, HANDED_BACK, RUNNER_LOST
 from chaos.producing import Producer
 from chaos.world import World
 
-pytestmark = pytest.mark.long
-
 RATE = 60.0
 SEED = 1
 DISK = "64m"

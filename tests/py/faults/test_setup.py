@@ -18,8 +18,6 @@ from chaos.faults import FAULTS, TERMINATE_ALL
 from chaos.producing import Producer
 from chaos.world import DATABASE, World
 
-pytestmark = pytest.mark.long
-
 RATE = 60.0
 SEED = 1
 # In the place of psql, which sqitch calls to apply a change and again to verify it: at one of its calls it kills

@@ -18,8 +18,6 @@ from chaos.faults import CRASH
 from chaos.producing import Producer, enqueue_many
 from chaos.world import World
 
-pytestmark = pytest.mark.long
-
 RATE = 60.0
 SEED = 1
 
