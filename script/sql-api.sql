@@ -48,8 +48,8 @@ values
   ),
   (
     'Watching',
-    'What a scraper calls. For people there are the views `soniq.queue_stats`, `soniq.job_stats` and `soniq.runner_stats`.',
-    '{metrics}'
+    'What a scraper calls. For people there are the views `soniq.concerns`, `soniq.queue_stats`, `soniq.job_stats`, `soniq.runner_stats` and `soniq.dead_letter_groups`.',
+    '{metrics, history, history_summary}'
   ),
   (
     'Tenants',

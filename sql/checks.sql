@@ -517,6 +517,8 @@ create or replace function soniq._check_selection(
   queue text,
   since timestamptz,
   before timestamptz,
+  error_type text,
+  error_pattern text,
   everything boolean,
   max_letters integer
 )
@@ -526,13 +528,15 @@ volatile
 parallel safe
 as $$
 declare
-  filtered constant boolean := pg_catalog.num_nonnulls(ids, job_name, queue, since, before) > 0;
+  filtered constant boolean := pg_catalog.num_nonnulls(
+    ids, job_name, queue, since, before, error_type, error_pattern
+  ) > 0;
 begin
   if everything is not true and not filtered then
     perform soniq._refuse(
       'SQ014',
       'no dead letters are selected',
-      'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
+      'Give ids, job_name, queue, since, before, error_type or error_pattern, or everything => true; dry_run => true shows what would be taken.'
     );
   elsif everything and filtered then
     perform soniq._refuse(

@@ -24,11 +24,123 @@ select
   letter.dead_at,
   letter.replay_count,
   letter.last_replayed_at,
-  letter.tenant
+  letter.tenant,
+  letter.error_type,
+  letter.error_pattern
 from soniq.dead_letter_jobs as letter;
 
 comment on view soniq.dead_letters is
 'Dead letters, for looking: soniq.dead_letter_jobs, with *** in the place of args that their job type declares as secret.';
+
+-- What they died of. Each is one look away from its page; what all died of takes reading them, so of many the latest tell.
+create or replace function soniq._group_letters(most integer)
+returns table (
+  job_name text,
+  error_type text,
+  error_pattern text,
+  letters bigint,
+  first_at timestamptz,
+  last_at timestamptz,
+  latest_id bigint,
+  is_partial boolean
+)
+language sql
+stable
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+  select
+    letter.job_name,
+    letter.error_type,
+    letter.error_pattern,
+    pg_catalog.count(*),
+    min(letter.dead_at),
+    max(letter.dead_at),
+    max(letter.id),
+    pg_catalog.bool_or(letter.read = _group_letters.most)
+  from (
+    select latest.*, pg_catalog.count(*) over () as read
+    from (
+      select waiting.job_name, waiting.error_type, waiting.error_pattern, waiting.dead_at, waiting.id
+      from soniq.dead_letter_jobs as waiting
+      where waiting.replay_count = 0
+      order by waiting.dead_at desc
+      limit _group_letters.most
+    ) as latest
+  ) as letter
+  group by letter.job_name, letter.error_type, letter.error_pattern
+  order by pg_catalog.count(*) desc, max(letter.dead_at) desc
+  limit 100;
+$$;
+
+comment on function soniq._group_letters(integer) is
+'The dead letters not replayed, by what they died of: the hundred largest groups of the latest so many.';
+
+create or replace function soniq._dead_letter_groups()
+returns table (
+  job_name text,
+  error_type text,
+  error_pattern text,
+  letters bigint,
+  first_at timestamptz,
+  last_at timestamptz,
+  latest_id bigint,
+  is_partial boolean,
+  count_age interval
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  tally soniq.tallies;
+begin
+  -- A tenant's own were not counted apart.
+  if soniq._bound_tenant() is not null or soniq._pages(relation => 'soniq.dead_letter_jobs') <= 100 then
+    return query
+    select own.*, interval '0'
+    from soniq._group_letters(most => 1000) as own;
+    return;
+  end if;
+
+  tally := soniq._latest_tally();
+  return query
+  select each.*, greatest(soniq.clock() - tally.taken_at, interval '0')
+  from pg_catalog.jsonb_to_recordset(tally.letters) as each (
+    job_name text,
+    error_type text,
+    error_pattern text,
+    letters bigint,
+    first_at timestamptz,
+    last_at timestamptz,
+    latest_id bigint,
+    is_partial boolean
+  );
+end;
+$$;
+
+comment on function soniq._dead_letter_groups() is
+'What the view dead_letter_groups shows.';
+
+create or replace view soniq.dead_letter_groups as
+select *
+from soniq._dead_letter_groups();
+
+comment on view soniq.dead_letter_groups is
+'What the dead letters died of that were not replayed, the most frequent first: by job name, and by type and pattern of the last error. As of now while the table has at most 100 pages, of the latest 1,000; beyond, as tick() counted the latest 20,000.';
+comment on column soniq.dead_letter_groups.job_name is 'Which job.';
+comment on column soniq.dead_letter_groups.error_type is 'The type of the last error; NULL if it told none.';
+comment on column soniq.dead_letter_groups.error_pattern is
+  'The beginning of its message, with # for UUIDs and for what has four digits in a row, so that messages that differ in an id are one.';
+comment on column soniq.dead_letter_groups.letters is 'How many.';
+comment on column soniq.dead_letter_groups.first_at is 'When the first of them was given up.';
+comment on column soniq.dead_letter_groups.last_at is 'When the last of them was.';
+comment on column soniq.dead_letter_groups.latest_id is 'The highest id among them.';
+comment on column soniq.dead_letter_groups.is_partial is 'True where there are more dead letters than were looked at.';
+comment on column soniq.dead_letter_groups.count_age is 'How long ago they were counted; 0 if just now.';
 
 -- Declared immutable and of one expression, so that the planner puts it in place of the call, and finds the indexes.
 create or replace function soniq._is_selected(
@@ -38,6 +150,8 @@ create or replace function soniq._is_selected(
   queue text,
   since timestamptz,
   before timestamptz,
+  error_type text,
+  error_pattern text,
   after_id bigint,
   only_waiting boolean
 )
@@ -51,12 +165,14 @@ as $$
     and (_is_selected.queue is null or (_is_selected.letter).queue = _is_selected.queue)
     and (_is_selected.since is null or (_is_selected.letter).dead_at >= _is_selected.since)
     and (_is_selected.before is null or (_is_selected.letter).dead_at < _is_selected.before)
+    and (_is_selected.error_type is null or (_is_selected.letter).error_type = _is_selected.error_type)
+    and (_is_selected.error_pattern is null or (_is_selected.letter).error_pattern = _is_selected.error_pattern)
     and (_is_selected.after_id is null or (_is_selected.letter).id > _is_selected.after_id)
     and (not _is_selected.only_waiting or (_is_selected.letter).replay_count = 0);
 $$;
 
 comment on function soniq._is_selected(
-  soniq.dead_letter_jobs, bigint[], text, text, timestamptz, timestamptz, bigint, boolean
+  soniq.dead_letter_jobs, bigint[], text, text, timestamptz, timestamptz, text, text, bigint, boolean
 ) is
 'Whether a dead letter matches all that is given, and, where only_waiting, was never replayed.';
 
@@ -67,6 +183,8 @@ create or replace function soniq._choose_letters(
   queue text,
   since timestamptz,
   before timestamptz,
+  error_type text,
+  error_pattern text,
   everything boolean,
   max_letters integer,
   after_id bigint,
@@ -86,6 +204,8 @@ begin
     queue => _choose_letters.queue,
     since => _choose_letters.since,
     before => _choose_letters.before,
+    error_type => _choose_letters.error_type,
+    error_pattern => _choose_letters.error_pattern,
     everything => _choose_letters.everything,
     max_letters => _choose_letters.max_letters
   );
@@ -102,6 +222,8 @@ begin
           queue => _choose_letters.queue,
           since => _choose_letters.since,
           before => _choose_letters.before,
+          error_type => _choose_letters.error_type,
+          error_pattern => _choose_letters.error_pattern,
           after_id => _choose_letters.after_id,
           only_waiting => _choose_letters.only_waiting
         )
@@ -121,6 +243,8 @@ begin
         queue => _choose_letters.queue,
         since => _choose_letters.since,
         before => _choose_letters.before,
+        error_type => _choose_letters.error_type,
+        error_pattern => _choose_letters.error_pattern,
         after_id => _choose_letters.after_id,
         only_waiting => _choose_letters.only_waiting
       )
@@ -131,7 +255,7 @@ end;
 $$;
 
 comment on function soniq._choose_letters(
-  bigint[], text, text, timestamptz, timestamptz, boolean, integer, bigint, boolean, boolean
+  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean, boolean
 ) is
 'The ids of the dead letters that are selected, the lowest first, locked if asked for.';
 
@@ -141,6 +265,8 @@ create or replace function soniq.replay_dead_letters(
   queue text default null,
   since timestamptz default null,
   before timestamptz default null,
+  error_type text default null,
+  error_pattern text default null,
   everything boolean default false,
   max_letters integer default null,
   after_id bigint default null,
@@ -162,6 +288,8 @@ declare
     queue => replay_dead_letters.queue,
     since => replay_dead_letters.since,
     before => replay_dead_letters.before,
+    error_type => replay_dead_letters.error_type,
+    error_pattern => replay_dead_letters.error_pattern,
     everything => replay_dead_letters.everything,
     max_letters => replay_dead_letters.max_letters,
     after_id => replay_dead_letters.after_id,
@@ -231,13 +359,14 @@ end;
 $$;
 
 comment on function soniq.replay_dead_letters(
-  bigint[], text, text, timestamptz, timestamptz, boolean, integer, bigint, boolean
+  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean
 ) is
 'Gives dead letters another life: each becomes a new job, ready at once, with fresh attempts, whose replay_of is the dead letter. The dead letter stays and counts its replays. Answers with each dead letter and the id of its new job, in the order of the letters'' ids.
 
 ids: these, also if they were replayed before. Without ids, only letters not replayed yet, so that a second call does not run jobs twice.
 job_name, queue: those of this name or queue.
-since, before: those that died at this time or later, and before that one. What is given of all these must match together.
+since, before: those that died at this time or later, and before that one.
+error_type, error_pattern: those whose last error was of this type, and of this pattern, as dead_letter_groups tells them. What is given of all these must match together.
 everything: every letter not replayed yet.
 max_letters: at most so many, those with the lowest ids.
 after_id: only those with a higher id; for working in batches, the last that the call before answered with.
@@ -251,6 +380,8 @@ create or replace function soniq.delete_dead_letters(
   queue text default null,
   since timestamptz default null,
   before timestamptz default null,
+  error_type text default null,
+  error_pattern text default null,
   everything boolean default false,
   max_letters integer default null,
   after_id bigint default null,
@@ -270,6 +401,8 @@ declare
     queue => delete_dead_letters.queue,
     since => delete_dead_letters.since,
     before => delete_dead_letters.before,
+    error_type => delete_dead_letters.error_type,
+    error_pattern => delete_dead_letters.error_pattern,
     everything => delete_dead_letters.everything,
     max_letters => delete_dead_letters.max_letters,
     after_id => delete_dead_letters.after_id,
@@ -289,12 +422,13 @@ end;
 $$;
 
 comment on function soniq.delete_dead_letters(
-  bigint[], text, text, timestamptz, timestamptz, boolean, integer, bigint, boolean
+  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean
 ) is
 'Deletes dead letters for good, replayed or not, and answers with their ids, in order.
 
 ids, job_name, queue: those that match all that is given.
 since, before: of these those that died at this time or later, and before that one.
+error_type, error_pattern: of these those whose last error was of this type, and of this pattern, as dead_letter_groups tells them.
 everything: all of them.
 max_letters: at most so many, those with the lowest ids.
 after_id: only those with a higher id; for working in batches, the last that the call before answered with.

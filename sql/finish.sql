@@ -75,13 +75,14 @@ begin
   kept as (
     insert into soniq.finished_jobs (
       id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-      headers, tenant, runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
+      headers, tenant, runner_id, claimed_at, failed_at, errors, replay_of, schedule, due_at, result, finished_at,
+      keep_until
     )
     select
       dated.id, dated.job_name, dated.queue, dated.priority, _move_to_finished.status, dated.args, dated.scheduled_at,
       dated.enqueued_at, dated.attempt, dated.max_attempts, dated.timeout, dated.dedup_key, dated.headers,
-      dated.tenant, dated.runner_id, dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
-      as_of + dated.retention
+      dated.tenant, dated.runner_id, dated.claimed_at, dated.failed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at,
+      dated.result, as_of, as_of + dated.retention
     from dated
     where dated.retention > interval '0'
   )

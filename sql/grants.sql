@@ -48,13 +48,18 @@ as $$
     ('function', 'clock', null, '{runner,observer,admin}'),
     ('function', 'cron_next', null, '{observer,admin}'),
     ('function', 'cron_preview', null, '{observer,admin}'),
+    ('function', 'history', null, '{observer,admin}'),
+    ('function', 'history_summary', null, '{observer,admin}'),
     ('function', 'metrics', null, '{runner,observer,admin}'),
     ('function', 'preview_schedule', null, '{observer,admin}'),
     ('function', 'version', null, '{runner,observer,admin}'),
     ('function', '_bound_tenant', null, '{observer,admin}'),
+    ('function', '_concerns', null, '{observer,admin}'),
+    ('function', '_dead_letter_groups', null, '{admin}'),
     ('function', '_job_stats', null, '{observer,admin}'),
     ('function', '_queue_stats', null, '{observer,admin}'),
     ('function', '_runner_stats', null, '{observer,admin}'),
+    ('relation', 'concerns', null, '{observer,admin}'),
     ('relation', 'job_stats', null, '{observer,admin}'),
     ('relation', 'queue_stats', null, '{observer,admin}'),
     ('relation', 'runner_stats', null, '{observer,admin}'),
@@ -102,6 +107,7 @@ as $$
     ('function', 'unschedule', null, '{admin}'),
     ('function', '_shown_args', null, '{admin}'),
     ('relation', 'all_jobs', null, '{admin}'),
+    ('relation', 'dead_letter_groups', null, '{admin}'),
     ('relation', 'dead_letters', null, '{admin}'),
     -- Some args are secret, and the views show those as ***.
     (
@@ -109,7 +115,7 @@ as $$
       'dead_letter_jobs',
       '{
         id,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
-        claimed_at,errors,replay_of,schedule,due_at,reason,dead_at,replay_count,last_replayed_at
+        claimed_at,errors,replay_of,schedule,due_at,reason,dead_at,replay_count,last_replayed_at,error_type,error_pattern
       }',
       '{admin}'
     ),
@@ -118,7 +124,7 @@ as $$
       'finished_jobs',
       '{
         id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
-        claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
+        claimed_at,failed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
       }',
       '{admin}'
     ),
@@ -127,7 +133,7 @@ as $$
       'finished_jobs_default',
       '{
         id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
-        claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
+        claimed_at,failed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
       }',
       '{admin}'
     ),
@@ -136,7 +142,7 @@ as $$
       'jobs',
       '{
         id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
-        claimed_at,deadline,errors,replay_of,schedule,due_at
+        claimed_at,deadline,failed_at,errors,replay_of,schedule,due_at
       }',
       '{admin}'
     ),
@@ -147,6 +153,7 @@ as $$
     ('function', 'grant_roles', null, '{}'),
     ('function', 'unbind_tenant', null, '{}'),
     ('relation', 'claimed_job', null, '{}'),
+    ('relation', 'history', null, '{}'),
     ('relation', 'tallies', null, '{}'),
     ('relation', 'tenant_logins', null, '{}');
 $$;

@@ -36,6 +36,7 @@ as $$
   set status = 'queued',
     scheduled_at = coalesce(back.run_at, job.scheduled_at),
     max_attempts = job.max_attempts + case when back.failure is null then 1 else 0 end,
+    failed_at = coalesce((back.failure ->> 'failed_at')::timestamptz, job.failed_at),
     errors = case when back.failure is null then job.errors else job.errors || back.failure end,
     dedup_key = case when keyed.job_id is not null then job.dedup_key end,
     runner_id = null,

@@ -139,7 +139,7 @@ $$;
 comment on function soniq._sample_percent(regclass, integer) is
 'The share of a table''s pages that makes about so many: all of them, if there are no more, or NULL is given.';
 
-create or replace function soniq._sampled_jobs(pages integer default null)
+create or replace function soniq._sampled_jobs(pages integer default null, since timestamptz default 'infinity')
 returns table (
   queue text,
   job_name text,
@@ -147,6 +147,7 @@ returns table (
   scheduled bigint,
   processing bigint,
   overdue bigint,
+  failed bigint,
   oldest_ready_at timestamptz
 )
 language plpgsql
@@ -168,14 +169,15 @@ begin
     (weight * pg_catalog.count(*) filter (where job.status = 'queued' and job.scheduled_at > as_of))::bigint,
     (weight * pg_catalog.count(*) filter (where job.status = 'processing'))::bigint,
     (weight * pg_catalog.count(*) filter (where job.deadline < as_of - grace))::bigint,
+    (weight * pg_catalog.count(*) filter (where job.failed_at > _sampled_jobs.since))::bigint,
     min(job.scheduled_at) filter (where job.status = 'queued' and job.scheduled_at <= as_of)
   from soniq.jobs as job tablesample system (percent) repeatable (0)
   group by job.queue, job.job_name;
 end;
 $$;
 
-comment on function soniq._sampled_jobs(integer) is
-'The live jobs by queue and name, told from about so many pages of their table; all of them unless told, and then exact.';
+comment on function soniq._sampled_jobs(integer, timestamptz) is
+'The live jobs by queue and name, told from about so many pages of their table; all of them unless told, and then exact. failed are those of which an attempt has failed since then.';
 
 create or replace function soniq._sampled_dead_letters(pages integer)
 returns table (queue text, job_name text, waiting bigint)
@@ -201,13 +203,53 @@ $$;
 comment on function soniq._sampled_dead_letters(integer) is
 'The dead letters not yet replayed by queue and name, told as in _sampled_jobs().';
 
-create or replace function soniq._recently_finished()
+-- Rows are only ever added, so they lie in the order in which jobs finished, or nearly.
+create or replace function soniq._pages_since(partition name, pages bigint, since timestamptz)
+returns bigint
+language plpgsql
+stable
+as $$
+declare
+  from_page bigint := 0::bigint;
+  to_page bigint := pages;
+  middle bigint;
+  is_before boolean;
+begin
+  while from_page < to_page loop
+    middle := (from_page + to_page) / 2;
+    execute pg_catalog.format(
+      'select max(job.finished_at) < $3
+      from soniq.%I as job
+      where job.ctid >= $1
+        and job.ctid < $2',
+      partition
+    )
+    into is_before
+    using pg_catalog.format('(%s,0)', middle)::tid, pg_catalog.format('(%s,0)', middle + 1)::tid, since;
+    if is_before then
+      from_page := middle + 1;
+    else
+      to_page := middle;
+    end if;
+  end loop;
+  return pages - from_page;
+end;
+$$;
+
+comment on function soniq._pages_since(name, bigint, timestamptz) is
+'How many pages of a partition of finished_jobs hold jobs that finished since then, found by halving.';
+
+create or replace function soniq._recently_finished(since timestamptz)
 returns table (
+  queue text,
   job_name text,
   status soniq.job_status,
   failed_attempts integer,
+  failed_at timestamptz,
+  wait_time interval,
   run_time interval,
-  finished_at timestamptz
+  finished_at timestamptz,
+  weight double precision
 )
 language plpgsql
 volatile
@@ -215,7 +257,6 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  since constant timestamptz := soniq.clock() - interval '1 hour';
   partition record;
   is_in_use boolean;
 begin
@@ -243,26 +284,38 @@ begin
     using pg_catalog.format('(%s,0)', greatest(partition.pages - 10, 0))::tid, since;
     continue when not is_in_use;
 
-    for job_name, status, failed_attempts, run_time, finished_at in
+    weight := null;
+    for queue, job_name, status, failed_attempts, failed_at, wait_time, run_time, finished_at in
       execute pg_catalog.format(
         'select
-          job.job_name, job.status, pg_catalog.jsonb_array_length(job.errors), job.finished_at - job.claimed_at,
-          job.finished_at
+          job.queue, job.job_name, job.status, pg_catalog.jsonb_array_length(job.errors), job.failed_at,
+          job.claimed_at - job.scheduled_at, job.finished_at - job.claimed_at, job.finished_at
         from soniq.%I as job
-        where job.ctid >= $1
-          and job.finished_at >= $2',
+        where job.ctid >= $1',
         partition.relname
       )
-      using pg_catalog.format('(%s,0)', greatest(partition.pages - 100, 0))::tid, since
+      using pg_catalog.format('(%s,0)', greatest(partition.pages - 100, 0))::tid
     loop
+      -- The first is the oldest, or nearly: where it is recent, so are some on the pages before.
+      if weight is null then
+        weight := case
+          when partition.pages <= 100 or finished_at < since then 1::double precision
+          else greatest(
+              soniq._pages_since(partition => partition.relname, pages => partition.pages, since => _recently_finished.since)
+                / 100::double precision,
+              1::double precision
+            )
+        end;
+      end if;
+      continue when finished_at < since;
       return next;
     end loop;
   end loop;
 end;
 $$;
 
-comment on function soniq._recently_finished() is
-'The jobs that finished within the last hour, as far as they are in the last 100 pages of their partition.';
+comment on function soniq._recently_finished(timestamptz) is
+'The jobs that finished since then, as far as they are in the last 100 pages of their partition; weight is for how many each of these stands.';
 
 -- Counting.
 
@@ -334,6 +387,7 @@ returns table (
   overdue bigint,
   dead_letters bigint,
   is_estimate boolean,
+  failed bigint,
   oldest_ready_at timestamptz
 )
 language plpgsql
@@ -359,6 +413,7 @@ begin
       sum(job.scheduled) as scheduled,
       sum(job.processing) as processing,
       sum(job.overdue) as overdue,
+      sum(job.failed) as failed,
       min(job.oldest_ready_at) as oldest_ready_at
     from pg_catalog.jsonb_to_recordset(_count_queues.sampled_jobs) as job (
       queue text,
@@ -367,6 +422,7 @@ begin
       scheduled bigint,
       processing bigint,
       overdue bigint,
+      failed bigint,
       oldest_ready_at timestamptz
     )
     group by job.queue
@@ -415,6 +471,7 @@ begin
     coalesce(greatest(dead.jobs, sampled_dead.jobs), 0)::bigint,
     not is_whole and coalesce(counted.more_ready or counted.more_scheduled, true)
       or (select sum(all_dead.jobs) > most_letters from dead as all_dead) is true,
+    coalesce(sampled.failed, 0)::bigint,
     sampled.oldest_ready_at
   from (
     -- Whatever is live or dead once came through a lane.
@@ -431,7 +488,7 @@ end;
 $$;
 
 comment on function soniq._count_queues(jsonb, jsonb) is
-'The jobs of each queue by state, and its dead letters that were not replayed.';
+'The jobs of each queue by state, those of which an attempt has failed lately, and its dead letters that were not replayed.';
 
 create or replace function soniq._count_job_names(sampled_jobs jsonb, sampled_letters jsonb)
 returns table (
@@ -477,7 +534,7 @@ as $$
   ),
   recent as materialized (
     select *
-    from soniq._recently_finished()
+    from soniq._recently_finished(since => soniq.clock() - interval '1 hour')
   ),
   finished as (
     select
@@ -595,14 +652,15 @@ $$;
 comment on function soniq._count_schedules() is
 'How many schedules there are by state.';
 
-create or replace function soniq._count()
+create or replace function soniq._count(since timestamptz default 'infinity')
 returns soniq.tallies
 language plpgsql
 volatile
 as $$
 declare
   as_of constant timestamptz := soniq.clock();
-  sampled_jobs constant jsonb := pg_catalog.jsonb_agg(each) from soniq._sampled_jobs(pages => 1000) as each;
+  sampled_jobs constant jsonb := pg_catalog.jsonb_agg(each)
+    from soniq._sampled_jobs(pages => 1000, since => _count.since) as each;
   sampled_letters constant jsonb := pg_catalog.jsonb_agg(each) from soniq._sampled_dead_letters(pages => 500) as each;
   counted soniq.tallies;
 begin
@@ -625,15 +683,19 @@ begin
       select pg_catalog.jsonb_agg(each)
       from soniq._count_leases() as each
     ),
+    (
+      select pg_catalog.jsonb_agg(each)
+      from soniq._group_letters(most => 20000) as each
+    ),
     soniq._count_schedules()
   into
-    counted.taken_at, counted.queues, counted.heads, counted.job_names, counted.runners, counted.schedules;
+    counted.taken_at, counted.queues, counted.heads, counted.job_names, counted.runners, counted.letters, counted.schedules;
   return counted;
 end;
 $$;
 
-comment on function soniq._count() is
-'Counts everything that a tally holds.';
+comment on function soniq._count(timestamptz) is
+'Counts everything that a tally holds; what has failed, since then.';
 
 create or replace function soniq._take_tally()
 returns void
@@ -641,16 +703,22 @@ language plpgsql
 volatile
 as $$
 declare
-  counted constant soniq.tallies := soniq._count();
+  since constant timestamptz := coalesce(
+    (select max(former.taken_at) from soniq.tallies as former),
+    soniq.clock() - interval '1 minute'
+  );
+  counted constant soniq.tallies := soniq._count(since => since);
 begin
   delete from soniq.tallies;
   insert into soniq.tallies
   select counted.*;
+  perform soniq._note_history(since => since, counted => counted)
+  where since < counted.taken_at;
 end;
 $$;
 
 comment on function soniq._take_tally() is
-'Counts, and keeps what was counted in place of what was before.';
+'Counts, keeps what was counted in place of what was before, and adds it to the history.';
 
 create or replace function soniq._latest_tally()
 returns soniq.tallies

@@ -260,6 +260,9 @@ begin
   if soniq._take_chore(chore => 'tally', every => '1 minute') then
     perform soniq._take_tally();
   end if;
+  if soniq._take_chore(chore => 'history', every => '1 hour') then
+    perform soniq._prune_history();
+  end if;
 
   -- Last, since it locks partitions until the transaction ends.
   select done.made, done.dropped
@@ -276,7 +279,7 @@ jobs_of_lost_runners, overdue_jobs: jobs taken back from dead runners, and from 
 scheduled_jobs: jobs enqueued for schedules that were due.
 partitions_made, partitions_dropped: days of finished_jobs; looked after once a minute.
 
-Once a minute it also counts what metrics() and the views tell where counting takes too long for them.
+Once a minute it also counts what metrics() and the views tell where counting takes too long for them, and what history() tells.
 
 Runners call it all the time. Any number of sessions may, at once and from anywhere (psql, pg_cron): each piece of work happens once. Call it in a transaction of its own, since it locks what it works on.
 

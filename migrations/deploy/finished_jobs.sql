@@ -22,6 +22,7 @@ create table if not exists soniq.finished_jobs (
   tenant text collate "C",
   runner_id bigint,
   claimed_at timestamptz,
+  failed_at timestamptz,
   errors jsonb not null,
   replay_of bigint,
   schedule text,
@@ -54,6 +55,7 @@ comment on column soniq.finished_jobs.headers is 'What travelled with it beside 
 comment on column soniq.finished_jobs.tenant is 'Whose job it is, where tenants share one Soniq; NULL is nobody''s in particular.';
 comment on column soniq.finished_jobs.runner_id is 'Who ran it.';
 comment on column soniq.finished_jobs.claimed_at is 'When the last attempt began.';
+comment on column soniq.finished_jobs.failed_at is 'When an attempt failed last.';
 comment on column soniq.finished_jobs.errors is 'One entry for each failed attempt, as in soniq.jobs.';
 comment on column soniq.finished_jobs.replay_of is 'The dead letter that this job replayed.';
 comment on column soniq.finished_jobs.result is 'What the handler answered; NULL for nothing.';

@@ -34,6 +34,7 @@ create table if not exists soniq.jobs (
   runner_id bigint,
   claimed_at timestamptz,
   deadline timestamptz,
+  failed_at timestamptz,
   errors jsonb not null default '[]',
   replay_of bigint,
   schedule text,
@@ -87,6 +88,7 @@ comment on column soniq.jobs.tenant is 'Whose job it is, where tenants share one
 comment on column soniq.jobs.runner_id is 'Who holds the lease.';
 comment on column soniq.jobs.claimed_at is 'When the current attempt began.';
 comment on column soniq.jobs.deadline is 'When the current attempt has to be over; NULL without a timeout.';
+comment on column soniq.jobs.failed_at is 'When an attempt failed last.';
 comment on column soniq.jobs.errors is
   'One entry for each failed attempt: attempt, type, message, traceback, reason, runner, started_at, failed_at.';
 comment on column soniq.jobs.replay_of is 'The dead letter that this job replays.';

@@ -551,6 +551,8 @@ create or replace function soniq._check_selection(
   queue text,
   since timestamptz,
   before timestamptz,
+  error_type text,
+  error_pattern text,
   everything boolean,
   max_letters integer
 )
@@ -560,13 +562,15 @@ volatile
 parallel safe
 as $$
 declare
-  filtered constant boolean := pg_catalog.num_nonnulls(ids, job_name, queue, since, before) > 0;
+  filtered constant boolean := pg_catalog.num_nonnulls(
+    ids, job_name, queue, since, before, error_type, error_pattern
+  ) > 0;
 begin
   if everything is not true and not filtered then
     perform soniq._refuse(
       'SQ014',
       'no dead letters are selected',
-      'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
+      'Give ids, job_name, queue, since, before, error_type or error_pattern, or everything => true; dry_run => true shows what would be taken.'
     );
   elsif everything and filtered then
     perform soniq._refuse(
@@ -3791,13 +3795,14 @@ begin
   kept as (
     insert into soniq.finished_jobs (
       id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-      headers, tenant, runner_id, claimed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
+      headers, tenant, runner_id, claimed_at, failed_at, errors, replay_of, schedule, due_at, result, finished_at,
+      keep_until
     )
     select
       dated.id, dated.job_name, dated.queue, dated.priority, _move_to_finished.status, dated.args, dated.scheduled_at,
       dated.enqueued_at, dated.attempt, dated.max_attempts, dated.timeout, dated.dedup_key, dated.headers,
-      dated.tenant, dated.runner_id, dated.claimed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at, dated.result, as_of,
-      as_of + dated.retention
+      dated.tenant, dated.runner_id, dated.claimed_at, dated.failed_at, dated.errors, dated.replay_of, dated.schedule, dated.due_at,
+      dated.result, as_of, as_of + dated.retention
     from dated
     where dated.retention > interval '0'
   )
@@ -3935,6 +3940,7 @@ as $$
   set status = 'queued',
     scheduled_at = coalesce(back.run_at, job.scheduled_at),
     max_attempts = job.max_attempts + case when back.failure is null then 1 else 0 end,
+    failed_at = coalesce((back.failure ->> 'failed_at')::timestamptz, job.failed_at),
     errors = case when back.failure is null then job.errors else job.errors || back.failure end,
     dedup_key = case when keyed.job_id is not null then job.dedup_key end,
     runner_id = null,
@@ -4784,11 +4790,123 @@ select
   letter.dead_at,
   letter.replay_count,
   letter.last_replayed_at,
-  letter.tenant
+  letter.tenant,
+  letter.error_type,
+  letter.error_pattern
 from soniq.dead_letter_jobs as letter;
 
 comment on view soniq.dead_letters is
 'Dead letters, for looking: soniq.dead_letter_jobs, with *** in the place of args that their job type declares as secret.';
+
+-- What they died of. Each is one look away from its page; what all died of takes reading them, so of many the latest tell.
+create or replace function soniq._group_letters(most integer)
+returns table (
+  job_name text,
+  error_type text,
+  error_pattern text,
+  letters bigint,
+  first_at timestamptz,
+  last_at timestamptz,
+  latest_id bigint,
+  is_partial boolean
+)
+language sql
+stable
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+  select
+    letter.job_name,
+    letter.error_type,
+    letter.error_pattern,
+    pg_catalog.count(*),
+    min(letter.dead_at),
+    max(letter.dead_at),
+    max(letter.id),
+    pg_catalog.bool_or(letter.read = _group_letters.most)
+  from (
+    select latest.*, pg_catalog.count(*) over () as read
+    from (
+      select waiting.job_name, waiting.error_type, waiting.error_pattern, waiting.dead_at, waiting.id
+      from soniq.dead_letter_jobs as waiting
+      where waiting.replay_count = 0
+      order by waiting.dead_at desc
+      limit _group_letters.most
+    ) as latest
+  ) as letter
+  group by letter.job_name, letter.error_type, letter.error_pattern
+  order by pg_catalog.count(*) desc, max(letter.dead_at) desc
+  limit 100;
+$$;
+
+comment on function soniq._group_letters(integer) is
+'The dead letters not replayed, by what they died of: the hundred largest groups of the latest so many.';
+
+create or replace function soniq._dead_letter_groups()
+returns table (
+  job_name text,
+  error_type text,
+  error_pattern text,
+  letters bigint,
+  first_at timestamptz,
+  last_at timestamptz,
+  latest_id bigint,
+  is_partial boolean,
+  count_age interval
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  tally soniq.tallies;
+begin
+  -- A tenant's own were not counted apart.
+  if soniq._bound_tenant() is not null or soniq._pages(relation => 'soniq.dead_letter_jobs') <= 100 then
+    return query
+    select own.*, interval '0'
+    from soniq._group_letters(most => 1000) as own;
+    return;
+  end if;
+
+  tally := soniq._latest_tally();
+  return query
+  select each.*, greatest(soniq.clock() - tally.taken_at, interval '0')
+  from pg_catalog.jsonb_to_recordset(tally.letters) as each (
+    job_name text,
+    error_type text,
+    error_pattern text,
+    letters bigint,
+    first_at timestamptz,
+    last_at timestamptz,
+    latest_id bigint,
+    is_partial boolean
+  );
+end;
+$$;
+
+comment on function soniq._dead_letter_groups() is
+'What the view dead_letter_groups shows.';
+
+create or replace view soniq.dead_letter_groups as
+select *
+from soniq._dead_letter_groups();
+
+comment on view soniq.dead_letter_groups is
+'What the dead letters died of that were not replayed, the most frequent first: by job name, and by type and pattern of the last error. As of now while the table has at most 100 pages, of the latest 1,000; beyond, as tick() counted the latest 20,000.';
+comment on column soniq.dead_letter_groups.job_name is 'Which job.';
+comment on column soniq.dead_letter_groups.error_type is 'The type of the last error; NULL if it told none.';
+comment on column soniq.dead_letter_groups.error_pattern is
+  'The beginning of its message, with # for UUIDs and for what has four digits in a row, so that messages that differ in an id are one.';
+comment on column soniq.dead_letter_groups.letters is 'How many.';
+comment on column soniq.dead_letter_groups.first_at is 'When the first of them was given up.';
+comment on column soniq.dead_letter_groups.last_at is 'When the last of them was.';
+comment on column soniq.dead_letter_groups.latest_id is 'The highest id among them.';
+comment on column soniq.dead_letter_groups.is_partial is 'True where there are more dead letters than were looked at.';
+comment on column soniq.dead_letter_groups.count_age is 'How long ago they were counted; 0 if just now.';
 
 -- Declared immutable and of one expression, so that the planner puts it in place of the call, and finds the indexes.
 create or replace function soniq._is_selected(
@@ -4798,6 +4916,8 @@ create or replace function soniq._is_selected(
   queue text,
   since timestamptz,
   before timestamptz,
+  error_type text,
+  error_pattern text,
   after_id bigint,
   only_waiting boolean
 )
@@ -4811,12 +4931,14 @@ as $$
     and (_is_selected.queue is null or (_is_selected.letter).queue = _is_selected.queue)
     and (_is_selected.since is null or (_is_selected.letter).dead_at >= _is_selected.since)
     and (_is_selected.before is null or (_is_selected.letter).dead_at < _is_selected.before)
+    and (_is_selected.error_type is null or (_is_selected.letter).error_type = _is_selected.error_type)
+    and (_is_selected.error_pattern is null or (_is_selected.letter).error_pattern = _is_selected.error_pattern)
     and (_is_selected.after_id is null or (_is_selected.letter).id > _is_selected.after_id)
     and (not _is_selected.only_waiting or (_is_selected.letter).replay_count = 0);
 $$;
 
 comment on function soniq._is_selected(
-  soniq.dead_letter_jobs, bigint[], text, text, timestamptz, timestamptz, bigint, boolean
+  soniq.dead_letter_jobs, bigint[], text, text, timestamptz, timestamptz, text, text, bigint, boolean
 ) is
 'Whether a dead letter matches all that is given, and, where only_waiting, was never replayed.';
 
@@ -4827,6 +4949,8 @@ create or replace function soniq._choose_letters(
   queue text,
   since timestamptz,
   before timestamptz,
+  error_type text,
+  error_pattern text,
   everything boolean,
   max_letters integer,
   after_id bigint,
@@ -4846,6 +4970,8 @@ begin
     queue => _choose_letters.queue,
     since => _choose_letters.since,
     before => _choose_letters.before,
+    error_type => _choose_letters.error_type,
+    error_pattern => _choose_letters.error_pattern,
     everything => _choose_letters.everything,
     max_letters => _choose_letters.max_letters
   );
@@ -4862,6 +4988,8 @@ begin
           queue => _choose_letters.queue,
           since => _choose_letters.since,
           before => _choose_letters.before,
+          error_type => _choose_letters.error_type,
+          error_pattern => _choose_letters.error_pattern,
           after_id => _choose_letters.after_id,
           only_waiting => _choose_letters.only_waiting
         )
@@ -4881,6 +5009,8 @@ begin
         queue => _choose_letters.queue,
         since => _choose_letters.since,
         before => _choose_letters.before,
+        error_type => _choose_letters.error_type,
+        error_pattern => _choose_letters.error_pattern,
         after_id => _choose_letters.after_id,
         only_waiting => _choose_letters.only_waiting
       )
@@ -4891,7 +5021,7 @@ end;
 $$;
 
 comment on function soniq._choose_letters(
-  bigint[], text, text, timestamptz, timestamptz, boolean, integer, bigint, boolean, boolean
+  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean, boolean
 ) is
 'The ids of the dead letters that are selected, the lowest first, locked if asked for.';
 
@@ -4901,6 +5031,8 @@ create or replace function soniq.replay_dead_letters(
   queue text default null,
   since timestamptz default null,
   before timestamptz default null,
+  error_type text default null,
+  error_pattern text default null,
   everything boolean default false,
   max_letters integer default null,
   after_id bigint default null,
@@ -4922,6 +5054,8 @@ declare
     queue => replay_dead_letters.queue,
     since => replay_dead_letters.since,
     before => replay_dead_letters.before,
+    error_type => replay_dead_letters.error_type,
+    error_pattern => replay_dead_letters.error_pattern,
     everything => replay_dead_letters.everything,
     max_letters => replay_dead_letters.max_letters,
     after_id => replay_dead_letters.after_id,
@@ -4991,13 +5125,14 @@ end;
 $$;
 
 comment on function soniq.replay_dead_letters(
-  bigint[], text, text, timestamptz, timestamptz, boolean, integer, bigint, boolean
+  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean
 ) is
 'Gives dead letters another life: each becomes a new job, ready at once, with fresh attempts, whose replay_of is the dead letter. The dead letter stays and counts its replays. Answers with each dead letter and the id of its new job, in the order of the letters'' ids.
 
 ids: these, also if they were replayed before. Without ids, only letters not replayed yet, so that a second call does not run jobs twice.
 job_name, queue: those of this name or queue.
-since, before: those that died at this time or later, and before that one. What is given of all these must match together.
+since, before: those that died at this time or later, and before that one.
+error_type, error_pattern: those whose last error was of this type, and of this pattern, as dead_letter_groups tells them. What is given of all these must match together.
 everything: every letter not replayed yet.
 max_letters: at most so many, those with the lowest ids.
 after_id: only those with a higher id; for working in batches, the last that the call before answered with.
@@ -5011,6 +5146,8 @@ create or replace function soniq.delete_dead_letters(
   queue text default null,
   since timestamptz default null,
   before timestamptz default null,
+  error_type text default null,
+  error_pattern text default null,
   everything boolean default false,
   max_letters integer default null,
   after_id bigint default null,
@@ -5030,6 +5167,8 @@ declare
     queue => delete_dead_letters.queue,
     since => delete_dead_letters.since,
     before => delete_dead_letters.before,
+    error_type => delete_dead_letters.error_type,
+    error_pattern => delete_dead_letters.error_pattern,
     everything => delete_dead_letters.everything,
     max_letters => delete_dead_letters.max_letters,
     after_id => delete_dead_letters.after_id,
@@ -5049,12 +5188,13 @@ end;
 $$;
 
 comment on function soniq.delete_dead_letters(
-  bigint[], text, text, timestamptz, timestamptz, boolean, integer, bigint, boolean
+  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean
 ) is
 'Deletes dead letters for good, replayed or not, and answers with their ids, in order.
 
 ids, job_name, queue: those that match all that is given.
 since, before: of these those that died at this time or later, and before that one.
+error_type, error_pattern: of these those whose last error was of this type, and of this pattern, as dead_letter_groups tells them.
 everything: all of them.
 max_letters: at most so many, those with the lowest ids.
 after_id: only those with a higher id; for working in batches, the last that the call before answered with.
@@ -5845,7 +5985,7 @@ $$;
 comment on function soniq._sample_percent(regclass, integer) is
 'The share of a table''s pages that makes about so many: all of them, if there are no more, or NULL is given.';
 
-create or replace function soniq._sampled_jobs(pages integer default null)
+create or replace function soniq._sampled_jobs(pages integer default null, since timestamptz default 'infinity')
 returns table (
   queue text,
   job_name text,
@@ -5853,6 +5993,7 @@ returns table (
   scheduled bigint,
   processing bigint,
   overdue bigint,
+  failed bigint,
   oldest_ready_at timestamptz
 )
 language plpgsql
@@ -5874,14 +6015,15 @@ begin
     (weight * pg_catalog.count(*) filter (where job.status = 'queued' and job.scheduled_at > as_of))::bigint,
     (weight * pg_catalog.count(*) filter (where job.status = 'processing'))::bigint,
     (weight * pg_catalog.count(*) filter (where job.deadline < as_of - grace))::bigint,
+    (weight * pg_catalog.count(*) filter (where job.failed_at > _sampled_jobs.since))::bigint,
     min(job.scheduled_at) filter (where job.status = 'queued' and job.scheduled_at <= as_of)
   from soniq.jobs as job tablesample system (percent) repeatable (0)
   group by job.queue, job.job_name;
 end;
 $$;
 
-comment on function soniq._sampled_jobs(integer) is
-'The live jobs by queue and name, told from about so many pages of their table; all of them unless told, and then exact.';
+comment on function soniq._sampled_jobs(integer, timestamptz) is
+'The live jobs by queue and name, told from about so many pages of their table; all of them unless told, and then exact. failed are those of which an attempt has failed since then.';
 
 create or replace function soniq._sampled_dead_letters(pages integer)
 returns table (queue text, job_name text, waiting bigint)
@@ -5907,13 +6049,53 @@ $$;
 comment on function soniq._sampled_dead_letters(integer) is
 'The dead letters not yet replayed by queue and name, told as in _sampled_jobs().';
 
-create or replace function soniq._recently_finished()
+-- Rows are only ever added, so they lie in the order in which jobs finished, or nearly.
+create or replace function soniq._pages_since(partition name, pages bigint, since timestamptz)
+returns bigint
+language plpgsql
+stable
+as $$
+declare
+  from_page bigint := 0::bigint;
+  to_page bigint := pages;
+  middle bigint;
+  is_before boolean;
+begin
+  while from_page < to_page loop
+    middle := (from_page + to_page) / 2;
+    execute pg_catalog.format(
+      'select max(job.finished_at) < $3
+      from soniq.%I as job
+      where job.ctid >= $1
+        and job.ctid < $2',
+      partition
+    )
+    into is_before
+    using pg_catalog.format('(%s,0)', middle)::tid, pg_catalog.format('(%s,0)', middle + 1)::tid, since;
+    if is_before then
+      from_page := middle + 1;
+    else
+      to_page := middle;
+    end if;
+  end loop;
+  return pages - from_page;
+end;
+$$;
+
+comment on function soniq._pages_since(name, bigint, timestamptz) is
+'How many pages of a partition of finished_jobs hold jobs that finished since then, found by halving.';
+
+create or replace function soniq._recently_finished(since timestamptz)
 returns table (
+  queue text,
   job_name text,
   status soniq.job_status,
   failed_attempts integer,
+  failed_at timestamptz,
+  wait_time interval,
   run_time interval,
-  finished_at timestamptz
+  finished_at timestamptz,
+  weight double precision
 )
 language plpgsql
 volatile
@@ -5921,7 +6103,6 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  since constant timestamptz := soniq.clock() - interval '1 hour';
   partition record;
   is_in_use boolean;
 begin
@@ -5949,26 +6130,38 @@ begin
     using pg_catalog.format('(%s,0)', greatest(partition.pages - 10, 0))::tid, since;
     continue when not is_in_use;
 
-    for job_name, status, failed_attempts, run_time, finished_at in
+    weight := null;
+    for queue, job_name, status, failed_attempts, failed_at, wait_time, run_time, finished_at in
       execute pg_catalog.format(
         'select
-          job.job_name, job.status, pg_catalog.jsonb_array_length(job.errors), job.finished_at - job.claimed_at,
-          job.finished_at
+          job.queue, job.job_name, job.status, pg_catalog.jsonb_array_length(job.errors), job.failed_at,
+          job.claimed_at - job.scheduled_at, job.finished_at - job.claimed_at, job.finished_at
         from soniq.%I as job
-        where job.ctid >= $1
-          and job.finished_at >= $2',
+        where job.ctid >= $1',
         partition.relname
       )
-      using pg_catalog.format('(%s,0)', greatest(partition.pages - 100, 0))::tid, since
+      using pg_catalog.format('(%s,0)', greatest(partition.pages - 100, 0))::tid
     loop
+      -- The first is the oldest, or nearly: where it is recent, so are some on the pages before.
+      if weight is null then
+        weight := case
+          when partition.pages <= 100 or finished_at < since then 1::double precision
+          else greatest(
+              soniq._pages_since(partition => partition.relname, pages => partition.pages, since => _recently_finished.since)
+                / 100::double precision,
+              1::double precision
+            )
+        end;
+      end if;
+      continue when finished_at < since;
       return next;
     end loop;
   end loop;
 end;
 $$;
 
-comment on function soniq._recently_finished() is
-'The jobs that finished within the last hour, as far as they are in the last 100 pages of their partition.';
+comment on function soniq._recently_finished(timestamptz) is
+'The jobs that finished since then, as far as they are in the last 100 pages of their partition; weight is for how many each of these stands.';
 
 -- Counting.
 
@@ -6040,6 +6233,7 @@ returns table (
   overdue bigint,
   dead_letters bigint,
   is_estimate boolean,
+  failed bigint,
   oldest_ready_at timestamptz
 )
 language plpgsql
@@ -6065,6 +6259,7 @@ begin
       sum(job.scheduled) as scheduled,
       sum(job.processing) as processing,
       sum(job.overdue) as overdue,
+      sum(job.failed) as failed,
       min(job.oldest_ready_at) as oldest_ready_at
     from pg_catalog.jsonb_to_recordset(_count_queues.sampled_jobs) as job (
       queue text,
@@ -6073,6 +6268,7 @@ begin
       scheduled bigint,
       processing bigint,
       overdue bigint,
+      failed bigint,
       oldest_ready_at timestamptz
     )
     group by job.queue
@@ -6121,6 +6317,7 @@ begin
     coalesce(greatest(dead.jobs, sampled_dead.jobs), 0)::bigint,
     not is_whole and coalesce(counted.more_ready or counted.more_scheduled, true)
       or (select sum(all_dead.jobs) > most_letters from dead as all_dead) is true,
+    coalesce(sampled.failed, 0)::bigint,
     sampled.oldest_ready_at
   from (
     -- Whatever is live or dead once came through a lane.
@@ -6137,7 +6334,7 @@ end;
 $$;
 
 comment on function soniq._count_queues(jsonb, jsonb) is
-'The jobs of each queue by state, and its dead letters that were not replayed.';
+'The jobs of each queue by state, those of which an attempt has failed lately, and its dead letters that were not replayed.';
 
 create or replace function soniq._count_job_names(sampled_jobs jsonb, sampled_letters jsonb)
 returns table (
@@ -6183,7 +6380,7 @@ as $$
   ),
   recent as materialized (
     select *
-    from soniq._recently_finished()
+    from soniq._recently_finished(since => soniq.clock() - interval '1 hour')
   ),
   finished as (
     select
@@ -6301,14 +6498,15 @@ $$;
 comment on function soniq._count_schedules() is
 'How many schedules there are by state.';
 
-create or replace function soniq._count()
+create or replace function soniq._count(since timestamptz default 'infinity')
 returns soniq.tallies
 language plpgsql
 volatile
 as $$
 declare
   as_of constant timestamptz := soniq.clock();
-  sampled_jobs constant jsonb := pg_catalog.jsonb_agg(each) from soniq._sampled_jobs(pages => 1000) as each;
+  sampled_jobs constant jsonb := pg_catalog.jsonb_agg(each)
+    from soniq._sampled_jobs(pages => 1000, since => _count.since) as each;
   sampled_letters constant jsonb := pg_catalog.jsonb_agg(each) from soniq._sampled_dead_letters(pages => 500) as each;
   counted soniq.tallies;
 begin
@@ -6331,15 +6529,19 @@ begin
       select pg_catalog.jsonb_agg(each)
       from soniq._count_leases() as each
     ),
+    (
+      select pg_catalog.jsonb_agg(each)
+      from soniq._group_letters(most => 20000) as each
+    ),
     soniq._count_schedules()
   into
-    counted.taken_at, counted.queues, counted.heads, counted.job_names, counted.runners, counted.schedules;
+    counted.taken_at, counted.queues, counted.heads, counted.job_names, counted.runners, counted.letters, counted.schedules;
   return counted;
 end;
 $$;
 
-comment on function soniq._count() is
-'Counts everything that a tally holds.';
+comment on function soniq._count(timestamptz) is
+'Counts everything that a tally holds; what has failed, since then.';
 
 create or replace function soniq._take_tally()
 returns void
@@ -6347,16 +6549,22 @@ language plpgsql
 volatile
 as $$
 declare
-  counted constant soniq.tallies := soniq._count();
+  since constant timestamptz := coalesce(
+    (select max(former.taken_at) from soniq.tallies as former),
+    soniq.clock() - interval '1 minute'
+  );
+  counted constant soniq.tallies := soniq._count(since => since);
 begin
   delete from soniq.tallies;
   insert into soniq.tallies
   select counted.*;
+  perform soniq._note_history(since => since, counted => counted)
+  where since < counted.taken_at;
 end;
 $$;
 
 comment on function soniq._take_tally() is
-'Counts, and keeps what was counted in place of what was before.';
+'Counts, keeps what was counted in place of what was before, and adds it to the history.';
 
 create or replace function soniq._latest_tally()
 returns soniq.tallies
@@ -6382,6 +6590,463 @@ $$;
 
 comment on function soniq._latest_tally() is
 'What was counted last, which is at most a minute ago where something ticks, and at most five minutes anyway.';
+
+-- History: what became of jobs over time, for charts. tick() notes it once a minute, from what the tally has counted and
+-- from the jobs that finished since: so a chart of a week reads 168 rows, whatever the number of jobs.
+--
+-- Each number is added to three rows, of the minute, of ten minutes and of the hour. Minutes are kept for two hours, tens for
+-- two days, and hours for soniq.settings.history_retention.
+--
+-- Where more jobs finish in a minute than lie on the last 100 pages of their table, some five thousand, the minute is told from
+-- these and from how many pages it has filled.
+
+-- Durations are counted by size, 1-2-5 to the decade: such counts can be added up over queues and time, and any percentile be
+-- told from the sum, at most half of a step off.
+create or replace function soniq._duration_bounds()
+returns double precision[]
+language sql
+immutable
+parallel safe
+as $$
+  select '{
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000
+  }'::double precision[];
+$$;
+
+comment on function soniq._duration_bounds() is
+'In seconds, where one size of durations ends and the next begins.';
+
+create or replace function soniq._by_size(durations interval[], weight double precision)
+returns bigint[]
+language sql
+immutable
+parallel safe
+as $$
+  select array(
+    select (_by_size.weight * pg_catalog.count(each.size))::bigint
+    from pg_catalog.generate_series(0, pg_catalog.cardinality(soniq._duration_bounds())) as known (size)
+    left join (
+      select pg_catalog.width_bucket(extract(epoch from given.duration)::double precision, soniq._duration_bounds())
+      from pg_catalog.unnest(_by_size.durations) as given (duration)
+      where given.duration is not null
+    ) as each (size)
+      on each.size = known.size
+    group by known.size
+    order by known.size
+  );
+$$;
+
+comment on function soniq._by_size(interval[], double precision) is
+'How many of the durations are of each size, each counting for so many.';
+
+create or replace function soniq._sum_of(one bigint[], other bigint[])
+returns bigint[]
+language sql
+immutable
+parallel safe
+as $$
+  select array(
+    select coalesce(pair.a, 0) + coalesce(pair.b, 0)
+    from rows from (
+      pg_catalog.unnest(_sum_of.one),
+      pg_catalog.unnest(_sum_of.other)
+    ) with ordinality as pair (a, b, size)
+    order by pair.size
+  );
+$$;
+
+create or replace function soniq._percentile(by_size bigint[], share double precision)
+returns interval
+language sql
+immutable
+parallel safe
+as $$
+  select interval '1 second' * (
+    reached.from_bound + (reached.to_bound - reached.from_bound) * (reached.wanted - reached.before) / reached.jobs
+  )
+  from (
+    select
+      each.jobs,
+      _percentile.share * sum(each.jobs) over () as wanted,
+      sum(each.jobs) over (order by each.size) as up_to,
+      sum(each.jobs) over (order by each.size) - each.jobs as before,
+      case when each.size = 1 then 0 else bounds.seconds[each.size - 1] end as from_bound,
+      coalesce(bounds.seconds[each.size], bounds.seconds[each.size - 1]) as to_bound
+    from pg_catalog.unnest(_percentile.by_size) with ordinality as each (jobs, size)
+    cross join soniq._duration_bounds() as bounds (seconds)
+  ) as reached
+  where reached.jobs > 0
+    and reached.up_to >= reached.wanted
+  order by reached.up_to
+  limit 1;
+$$;
+
+comment on function soniq._percentile(bigint[], double precision) is
+'The duration that this share of them did not exceed, as if those of one size lay evenly within it; NULL for no durations.';
+
+create or replace function soniq._finished_by_queue(since timestamptz)
+returns table (queue text, done bigint, cancelled bigint, failed bigint, wait_times bigint[], run_times bigint[])
+language sql
+volatile
+set jit = off
+as $$
+  select
+    finished.queue,
+    coalesce(sum(finished.weight) filter (where finished.status = 'done'), 0)::bigint,
+    coalesce(sum(finished.weight) filter (where finished.status = 'cancelled'), 0)::bigint,
+    coalesce(sum(finished.weight) filter (where finished.failed_at > _finished_by_queue.since), 0)::bigint,
+    soniq._by_size(
+      durations => pg_catalog.array_agg(finished.wait_time) filter (where finished.status = 'done'),
+      weight => pg_catalog.avg(finished.weight)
+    ),
+    soniq._by_size(
+      durations => pg_catalog.array_agg(finished.run_time) filter (where finished.status = 'done'),
+      weight => pg_catalog.avg(finished.weight)
+    )
+  from soniq._recently_finished(since => _finished_by_queue.since) as finished
+  where finished.finished_at > _finished_by_queue.since
+  group by finished.queue;
+$$;
+
+comment on function soniq._finished_by_queue(timestamptz) is
+'What finished since then, by queue.';
+
+create or replace function soniq._note_history(since timestamptz, counted soniq.tallies)
+returns void
+language plpgsql
+volatile
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  from_time constant timestamptz := greatest(since, counted.taken_at - interval '1 hour');
+  -- What was counted belongs to the span that most of the time between was in.
+  middle constant timestamptz := from_time + (counted.taken_at - from_time) / 2;
+begin
+  insert into soniq.history as known (
+    queue, span, began_at, done, cancelled, failed, dead, most_ready, longest_wait, wait_times, run_times
+  )
+  with live as (
+    select each.queue, each.ready, each.failed, each.oldest_ready_at
+    from pg_catalog.jsonb_to_recordset(counted.queues) as each (
+      queue text,
+      ready bigint,
+      failed bigint,
+      oldest_ready_at timestamptz
+    )
+  ),
+  head as (
+    select each.queue, min(each.scheduled_at) as scheduled_at
+    from pg_catalog.jsonb_to_recordset(counted.heads) as each (queue text, scheduled_at timestamptz)
+    where each.scheduled_at <= counted.taken_at
+    group by each.queue
+  ),
+  buried as (
+    select letter.queue, pg_catalog.count(*) as jobs
+    from (
+      select latest.queue
+      from soniq.dead_letter_jobs as latest
+      where latest.dead_at > from_time
+        and latest.dead_at <= counted.taken_at
+      limit 10000
+    ) as letter
+    group by letter.queue
+  ),
+  by_queue as (
+    select
+      coalesce(live.queue, finished.queue, buried.queue) as queue,
+      coalesce(finished.done, 0) as done,
+      coalesce(finished.cancelled, 0) as cancelled,
+      coalesce(live.failed, 0) + coalesce(finished.failed, 0) + coalesce(buried.jobs, 0) as failed,
+      coalesce(buried.jobs, 0) as dead,
+      coalesce(live.ready, 0) as ready,
+      coalesce(counted.taken_at - least(head.scheduled_at, live.oldest_ready_at), interval '0') as longest_wait,
+      coalesce(finished.wait_times, soniq._by_size(durations => null, weight => 1)) as wait_times,
+      coalesce(finished.run_times, soniq._by_size(durations => null, weight => 1)) as run_times
+    from live
+    full join soniq._finished_by_queue(since => from_time) as finished
+      on finished.queue = live.queue
+    full join buried
+      on buried.queue = coalesce(live.queue, finished.queue)
+    left join head
+      on head.queue = live.queue
+  ),
+  noted as (
+    select *
+    from by_queue
+    where by_queue.done + by_queue.cancelled + by_queue.failed + by_queue.ready > 0
+    union all
+    select
+      '',
+      coalesce(sum(by_queue.done), 0),
+      coalesce(sum(by_queue.cancelled), 0),
+      coalesce(sum(by_queue.failed), 0),
+      coalesce(sum(by_queue.dead), 0),
+      coalesce(sum(by_queue.ready), 0),
+      coalesce(max(by_queue.longest_wait), interval '0'),
+      array(
+        select coalesce(sum(each.jobs), 0)::bigint
+        from by_queue as one
+        cross join lateral pg_catalog.unnest(one.wait_times) with ordinality as each (jobs, size)
+        group by each.size
+        order by each.size
+      ),
+      array(
+        select coalesce(sum(each.jobs), 0)::bigint
+        from by_queue as one
+        cross join lateral pg_catalog.unnest(one.run_times) with ordinality as each (jobs, size)
+        group by each.size
+        order by each.size
+      )
+    from by_queue
+  )
+  select
+    noted.queue, spans.span, pg_catalog.date_bin(spans.span, middle, timestamptz 'epoch'), noted.done, noted.cancelled,
+    noted.failed, noted.dead, noted.ready, noted.longest_wait, noted.wait_times, noted.run_times
+  from noted
+  cross join (values (interval '1 minute'), (interval '10 minutes'), (interval '1 hour')) as spans (span)
+  order by noted.queue, spans.span
+  on conflict (queue, span, began_at) do update
+  set done = known.done + excluded.done,
+    cancelled = known.cancelled + excluded.cancelled,
+    failed = known.failed + excluded.failed,
+    dead = known.dead + excluded.dead,
+    most_ready = greatest(known.most_ready, excluded.most_ready),
+    longest_wait = greatest(known.longest_wait, excluded.longest_wait),
+    wait_times = soniq._sum_of(one => known.wait_times, other => excluded.wait_times),
+    run_times = soniq._sum_of(one => known.run_times, other => excluded.run_times);
+end;
+$$;
+
+comment on function soniq._note_history(timestamptz, soniq.tallies) is
+'Adds to the history what happened between then and a tally, at most an hour.';
+
+create or replace function soniq._prune_history()
+returns void
+language sql
+volatile
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+  delete from soniq.history as old
+  using (
+    select ''
+    union
+    select lane.queue
+    from soniq.lanes as lane
+  ) as known (queue),
+  (
+    select kept.span, soniq.clock() - kept.keep
+    from soniq.settings as settings
+    cross join lateral (
+      values
+        (interval '1 minute', interval '2 hours'),
+        (interval '10 minutes', interval '2 days'),
+        (interval '1 hour', settings.history_retention)
+    ) as kept (span, keep)
+  ) as span (length, from_time)
+  where old.queue = known.queue
+    and old.span = span.length
+    and old.began_at < span.from_time;
+$$;
+
+comment on function soniq._prune_history() is
+'Forgets what is older than its span is kept.';
+
+create or replace function soniq._history_span(length interval)
+returns interval
+language sql
+immutable
+parallel safe
+as $$
+  select case
+    when _history_span.length <= interval '2 hours' then interval '1 minute'
+    when _history_span.length <= interval '2 days' then interval '10 minutes'
+    else interval '1 hour'
+  end;
+$$;
+
+create or replace function soniq._check_history_length(length interval)
+returns void
+language plpgsql
+volatile
+as $$
+begin
+  if length is null or length not between interval '1 minute' and interval '1 year' then
+    perform soniq._refuse(
+      'SQ006',
+      pg_catalog.format('length is %s', coalesce(length::text, 'NULL')),
+      'Give how far to look back, from ''1 minute'' to ''1 year''.'
+    );
+  end if;
+end;
+$$;
+
+create or replace function soniq.history(length interval default '1 hour', queue text default null)
+returns table (
+  began_at timestamptz,
+  span interval,
+  done bigint,
+  cancelled bigint,
+  failed bigint,
+  dead bigint,
+  most_ready bigint,
+  longest_wait interval,
+  wait_p50 interval,
+  wait_p95 interval,
+  run_p50 interval,
+  run_p95 interval
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+  step constant interval := soniq._history_span(length => length);
+begin
+  perform
+    soniq._check_unbound(what => 'history()'),
+    soniq._check_history_length(length => history.length);
+
+  -- What has no row was quiet, if there is one of all queues together; else nobody was there to look.
+  return query
+  with whole as (
+    select noted.began_at
+    from soniq.history as noted
+    where noted.queue = ''
+      and noted.span = step
+      and noted.began_at >= as_of - history.length - step
+  ),
+  own as (
+    select noted.*
+    from soniq.history as noted
+    where noted.queue = coalesce(history.queue, '')
+      and noted.span = step
+      and noted.began_at >= as_of - history.length - step
+  )
+  select
+    slot.began_at,
+    step,
+    case when whole.began_at is not null then coalesce(own.done, 0) end,
+    case when whole.began_at is not null then coalesce(own.cancelled, 0) end,
+    case when whole.began_at is not null then coalesce(own.failed, 0) end,
+    case when whole.began_at is not null then coalesce(own.dead, 0) end,
+    case when whole.began_at is not null then coalesce(own.most_ready, 0) end,
+    case when whole.began_at is not null then coalesce(own.longest_wait, interval '0') end,
+    soniq._percentile(by_size => own.wait_times, share => 0.5),
+    soniq._percentile(by_size => own.wait_times, share => 0.95),
+    soniq._percentile(by_size => own.run_times, share => 0.5),
+    soniq._percentile(by_size => own.run_times, share => 0.95)
+  from pg_catalog.generate_series(
+    pg_catalog.date_bin(step, as_of - history.length, timestamptz 'epoch') + step,
+    pg_catalog.date_bin(step, as_of, timestamptz 'epoch'),
+    step
+  ) as slot (began_at)
+  left join whole
+    on whole.began_at = slot.began_at
+  left join own
+    on own.began_at = slot.began_at
+  order by slot.began_at;
+end;
+$$;
+
+comment on function soniq.history(interval, text) is
+'What became of jobs over time, oldest first: by the minute up to two hours back, by ten minutes up to two days, by the hour beyond. What is counted is NULL where nothing ticked, and percentiles where no job was done. The last span is not over yet. Jobs that are kept for no time (retention 0) are not seen when they are done.
+
+length: how far back, 1 minute to 1 year; hours are kept for soniq.settings.history_retention.
+queue: of this queue; NULL is all together.
+
+done, cancelled, dead: jobs that were done, cancelled, given up. failed: jobs of which an attempt failed.
+most_ready, longest_wait: the most ready jobs and the longest that the oldest of them had been due, of what was looked at once a minute.
+wait_p50, wait_p95: of the jobs done, what half and what 95 percent of them did not exceed from being due to their last attempt; run_p50, run_p95: and from there to their end.
+
+Errors: SQ006 length, SQ027 the login is bound to a tenant.';
+
+create or replace function soniq.history_summary(
+  length interval default '1 hour',
+  queue text default null,
+  out done bigint,
+  out cancelled bigint,
+  out failed bigint,
+  out dead bigint,
+  out most_ready bigint,
+  out longest_wait interval,
+  out wait_p50 interval,
+  out wait_p95 interval,
+  out wait_p99 interval,
+  out run_p50 interval,
+  out run_p95 interval,
+  out run_p99 interval
+)
+returns record
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+  step constant interval := soniq._history_span(length => length);
+  wait_times bigint[];
+  run_times bigint[];
+begin
+  perform
+    soniq._check_unbound(what => 'history_summary()'),
+    soniq._check_history_length(length => history_summary.length);
+
+  with own as materialized (
+    select noted.*
+    from soniq.history as noted
+    where noted.queue = coalesce(history_summary.queue, '')
+      and noted.span = step
+      and noted.began_at > as_of - history_summary.length - step
+  )
+  select
+    coalesce(sum(own.done), 0)::bigint,
+    coalesce(sum(own.cancelled), 0)::bigint,
+    coalesce(sum(own.failed), 0)::bigint,
+    coalesce(sum(own.dead), 0)::bigint,
+    coalesce(max(own.most_ready), 0),
+    coalesce(max(own.longest_wait), interval '0'),
+    array(
+      select sum(each.jobs)::bigint
+      from own as one
+      cross join lateral pg_catalog.unnest(one.wait_times) with ordinality as each (jobs, size)
+      group by each.size
+      order by each.size
+    ),
+    array(
+      select sum(each.jobs)::bigint
+      from own as one
+      cross join lateral pg_catalog.unnest(one.run_times) with ordinality as each (jobs, size)
+      group by each.size
+      order by each.size
+    )
+  into done, cancelled, failed, dead, most_ready, longest_wait, wait_times, run_times
+  from own;
+
+  wait_p50 := soniq._percentile(by_size => wait_times, share => 0.5);
+  wait_p95 := soniq._percentile(by_size => wait_times, share => 0.95);
+  wait_p99 := soniq._percentile(by_size => wait_times, share => 0.99);
+  run_p50 := soniq._percentile(by_size => run_times, share => 0.5);
+  run_p95 := soniq._percentile(by_size => run_times, share => 0.95);
+  run_p99 := soniq._percentile(by_size => run_times, share => 0.99);
+end;
+$$;
+
+comment on function soniq.history_summary(interval, text) is
+'The history of so long a time in one row. Columns, parameters and errors as in history(); wait_p99 and run_p99: what 99 percent of the jobs done did not exceed.';
 
 -- What time does. Any number of sessions may call tick() at once, from anywhere: rows that another tick works on are
 -- skipped, so each piece of work happens once, without a leader.
@@ -6645,6 +7310,9 @@ begin
   if soniq._take_chore(chore => 'tally', every => '1 minute') then
     perform soniq._take_tally();
   end if;
+  if soniq._take_chore(chore => 'history', every => '1 hour') then
+    perform soniq._prune_history();
+  end if;
 
   -- Last, since it locks partitions until the transaction ends.
   select done.made, done.dropped
@@ -6661,7 +7329,7 @@ jobs_of_lost_runners, overdue_jobs: jobs taken back from dead runners, and from 
 scheduled_jobs: jobs enqueued for schedules that were due.
 partitions_made, partitions_dropped: days of finished_jobs; looked after once a minute.
 
-Once a minute it also counts what metrics() and the views tell where counting takes too long for them.
+Once a minute it also counts what metrics() and the views tell where counting takes too long for them, and what history() tells.
 
 Runners call it all the time. Any number of sessions may, at once and from anywhere (psql, pg_cron): each piece of work happens once. Call it in a transaction of its own, since it locks what it works on.
 
@@ -7343,6 +8011,236 @@ soniq_info: always 1; the label version tells that of the schema.
 
 Errors: SQ027 the login is bound to a tenant.';
 
+-- Concerns: what is wrong right now, in words, the worst first. What counts as wrong is decided here, for the dashboard,
+-- `soniq top` and whoever asks.
+
+create or replace function soniq._in_words(length interval)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select case
+    when seconds < 120 then pg_catalog.format('%s s', pg_catalog.round(seconds))
+    when seconds < 7200 then pg_catalog.format('%s min', pg_catalog.round(seconds / 60))
+    when seconds < 172800 then pg_catalog.format('%s h', pg_catalog.round(seconds / 3600))
+    else pg_catalog.format('%s days', pg_catalog.round(seconds / 86400))
+  end
+  from (select extract(epoch from _in_words.length)::numeric as seconds) as told;
+$$;
+
+create or replace function soniq._jobs_in_words(jobs bigint)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select pg_catalog.ltrim(pg_catalog.to_char(_jobs_in_words.jobs, '999,999,999,999')) || case _jobs_in_words.jobs when 1 then ' job' else ' jobs' end;
+$$;
+
+-- Whether a runner is alive that serves a queue.
+create or replace function soniq._is_served(queue text)
+returns boolean
+language sql
+volatile
+as $$
+  select exists (
+    select
+    from soniq.runners as runner
+    where soniq._runner_state(runner => runner, as_of => soniq.clock()) = 'alive'
+      and (runner.queues is null or _is_served.queue = any (runner.queues))
+  );
+$$;
+
+create or replace function soniq._concerns_of_queues()
+returns table (severity integer, kind text, subject text, message text, weight double precision)
+language sql
+volatile
+as $$
+  select concern.*
+  from soniq._queue_stats() as stats
+  cross join lateral (
+    select
+      1,
+      'queue_unserved',
+      stats.queue,
+      pg_catalog.format('No runner that is alive serves the queue %s: %s waiting', stats.queue, soniq._jobs_in_words(jobs => stats.ready)),
+      stats.ready::double precision
+    where stats.ready > 0
+      and not stats.paused
+      and stats.oldest_ready_age > interval '10 seconds'
+      and not soniq._is_served(queue => stats.queue)
+    union all
+    select
+      case when stats.oldest_ready_age > interval '5 minutes' then 2 else 3 end,
+      'queue_behind',
+      stats.queue,
+      pg_catalog.format(
+        'The queue %s is behind: its oldest job has been due for %s, with %s waiting',
+        stats.queue, soniq._in_words(length => stats.oldest_ready_age), soniq._jobs_in_words(jobs => stats.ready)
+      ),
+      extract(epoch from stats.oldest_ready_age)::double precision
+    where not stats.paused
+      and stats.oldest_ready_age > interval '1 minute'
+      and soniq._is_served(queue => stats.queue)
+    union all
+    select
+      3,
+      'queue_paused',
+      stats.queue,
+      pg_catalog.format(
+        'The queue %s is paused, with %s waiting, the oldest for %s',
+        stats.queue, soniq._jobs_in_words(jobs => stats.ready), soniq._in_words(length => stats.oldest_ready_age)
+      ),
+      stats.ready
+    where stats.paused
+      and stats.ready > 0
+    union all
+    select
+      2,
+      'jobs_overdue',
+      stats.queue,
+      pg_catalog.format('In the queue %s, %s past the deadline, not taken back', stats.queue, soniq._jobs_in_words(jobs => stats.overdue)),
+      stats.overdue
+    where stats.overdue > 0
+  ) as concern (severity, kind, subject, message, weight);
+$$;
+
+create or replace function soniq._concerns_of_jobs()
+returns table (severity integer, kind text, subject text, message text, weight double precision)
+language sql
+volatile
+as $$
+  select
+    2,
+    'jobs_given_up',
+    null,
+    pg_catalog.format('%s given up in the last hour', soniq._jobs_in_words(jobs => lately.dead)),
+    lately.dead::double precision
+  from soniq.history_summary(length => '1 hour') as lately
+  where lately.dead > 0
+  union all
+  select
+    case when lately.failed > lately.done then 2 else 3 end,
+    'attempts_fail',
+    null,
+    pg_catalog.format(
+      '%s failed in the last ten minutes, and %s done',
+      soniq._jobs_in_words(jobs => lately.failed), soniq._jobs_in_words(jobs => lately.done)
+    ),
+    lately.failed
+  from soniq.history_summary(length => '10 minutes') as lately
+  where lately.failed >= 10
+    and lately.failed * 10 > lately.done;
+$$;
+
+create or replace function soniq._concerns_of_upkeep()
+returns table (severity integer, kind text, subject text, message text, weight double precision)
+language sql
+volatile
+as $$
+  select
+    1,
+    'nothing_ticks',
+    null,
+    case
+      when lag.seconds = 'infinity' then 'Nothing has ever ticked: no schedule fires, and no lost runner is noticed'
+      else pg_catalog.format(
+          'Nothing has ticked for %s: no schedule fires, and no lost runner is noticed',
+          soniq._in_words(length => interval '1 second' * lag.seconds)
+        )
+    end,
+    lag.seconds
+  from (
+    select metric.value
+    from soniq._upkeep_metrics() as metric
+    where metric.name = 'soniq_tick_lag_seconds'
+  ) as lag (seconds)
+  where lag.seconds > 120
+  union all
+  select
+    2,
+    'runner_silent',
+    runner.runner_id::text,
+    pg_catalog.format(
+      'The runner %s:%s has been silent for %s',
+      runner.host, runner.pid, soniq._in_words(length => soniq.clock() - runner.last_heartbeat_at)
+    ),
+    extract(epoch from soniq.clock() - runner.last_heartbeat_at)::double precision
+  from soniq.runners as runner
+  where soniq._runner_state(runner => runner, as_of => soniq.clock()) <> 'alive'
+  union all
+  select
+    2,
+    'schedule_late',
+    schedule.name,
+    pg_catalog.format(
+      'The schedule %s has been due for %s', schedule.name, soniq._in_words(length => soniq.clock() - schedule.next_run_at)
+    ),
+    extract(epoch from soniq.clock() - schedule.next_run_at)::double precision
+  from (
+    select due.name, due.next_run_at
+    from soniq.schedules as due
+    where not due.paused
+      and due.next_run_at < soniq.clock() - interval '1 minute'
+    order by due.next_run_at
+    limit 10
+  ) as schedule
+  union all
+  select
+    3,
+    'vacuum_held_up',
+    null,
+    pg_catalog.format(
+      'A transaction has kept vacuum from its work for %s', soniq._in_words(length => pg_catalog.clock_timestamp() - obstacle.since)
+    ),
+    extract(epoch from pg_catalog.clock_timestamp() - obstacle.since)::double precision
+  from (
+    select min(each.since) as since
+    from soniq._vacuum_obstacles() as each
+  ) as obstacle
+  where obstacle.since < pg_catalog.clock_timestamp() - interval '10 minutes';
+$$;
+
+create or replace function soniq._concerns()
+returns table (severity integer, kind text, subject text, message text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  perform soniq._check_unbound(what => 'concerns');
+  return query
+  select concern.severity, concern.kind, concern.subject, concern.message
+  from (
+    select * from soniq._concerns_of_upkeep()
+    union all
+    select * from soniq._concerns_of_queues()
+    union all
+    select * from soniq._concerns_of_jobs()
+  ) as concern
+  order by concern.severity, concern.weight desc, concern.message;
+end;
+$$;
+
+comment on function soniq._concerns() is
+'What the view concerns shows.';
+
+create or replace view soniq.concerns as
+select *
+from soniq._concerns();
+
+comment on view soniq.concerns is
+'What is wrong right now, in words, the worst first; no row where all is well.';
+comment on column soniq.concerns.severity is '1 work stands still; 2 work is late or lost; 3 worth a look.';
+comment on column soniq.concerns.kind is
+  'queue_unserved, queue_behind, queue_paused, jobs_overdue, jobs_given_up, attempts_fail, nothing_ticks, runner_silent, schedule_late or vacuum_held_up.';
+comment on column soniq.concerns.subject is 'The queue, the runner''s id or the schedule that it is about; NULL for none.';
+comment on column soniq.concerns.message is 'What is wrong.';
+
 -- Who owns Soniq, and who may call and read what. PostgreSQL lets everyone execute a new function; Soniq lets nobody but its
 -- owner, until a grant says otherwise. The public functions run with their owner's rights, so whoever calls one needs no
 -- rights on tables.
@@ -7393,13 +8291,18 @@ as $$
     ('function', 'clock', null, '{runner,observer,admin}'),
     ('function', 'cron_next', null, '{observer,admin}'),
     ('function', 'cron_preview', null, '{observer,admin}'),
+    ('function', 'history', null, '{observer,admin}'),
+    ('function', 'history_summary', null, '{observer,admin}'),
     ('function', 'metrics', null, '{runner,observer,admin}'),
     ('function', 'preview_schedule', null, '{observer,admin}'),
     ('function', 'version', null, '{runner,observer,admin}'),
     ('function', '_bound_tenant', null, '{observer,admin}'),
+    ('function', '_concerns', null, '{observer,admin}'),
+    ('function', '_dead_letter_groups', null, '{admin}'),
     ('function', '_job_stats', null, '{observer,admin}'),
     ('function', '_queue_stats', null, '{observer,admin}'),
     ('function', '_runner_stats', null, '{observer,admin}'),
+    ('relation', 'concerns', null, '{observer,admin}'),
     ('relation', 'job_stats', null, '{observer,admin}'),
     ('relation', 'queue_stats', null, '{observer,admin}'),
     ('relation', 'runner_stats', null, '{observer,admin}'),
@@ -7447,6 +8350,7 @@ as $$
     ('function', 'unschedule', null, '{admin}'),
     ('function', '_shown_args', null, '{admin}'),
     ('relation', 'all_jobs', null, '{admin}'),
+    ('relation', 'dead_letter_groups', null, '{admin}'),
     ('relation', 'dead_letters', null, '{admin}'),
     -- Some args are secret, and the views show those as ***.
     (
@@ -7454,7 +8358,7 @@ as $$
       'dead_letter_jobs',
       '{
         id,job_name,queue,priority,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
-        claimed_at,errors,replay_of,schedule,due_at,reason,dead_at,replay_count,last_replayed_at
+        claimed_at,errors,replay_of,schedule,due_at,reason,dead_at,replay_count,last_replayed_at,error_type,error_pattern
       }',
       '{admin}'
     ),
@@ -7463,7 +8367,7 @@ as $$
       'finished_jobs',
       '{
         id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
-        claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
+        claimed_at,failed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
       }',
       '{admin}'
     ),
@@ -7472,7 +8376,7 @@ as $$
       'finished_jobs_default',
       '{
         id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
-        claimed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
+        claimed_at,failed_at,errors,replay_of,schedule,due_at,result,finished_at,keep_until
       }',
       '{admin}'
     ),
@@ -7481,7 +8385,7 @@ as $$
       'jobs',
       '{
         id,job_name,queue,priority,status,scheduled_at,enqueued_at,attempt,max_attempts,timeout,dedup_key,headers,tenant,runner_id,
-        claimed_at,deadline,errors,replay_of,schedule,due_at
+        claimed_at,deadline,failed_at,errors,replay_of,schedule,due_at
       }',
       '{admin}'
     ),
@@ -7492,6 +8396,7 @@ as $$
     ('function', 'grant_roles', null, '{}'),
     ('function', 'unbind_tenant', null, '{}'),
     ('relation', 'claimed_job', null, '{}'),
+    ('relation', 'history', null, '{}'),
     ('relation', 'tallies', null, '{}'),
     ('relation', 'tenant_logins', null, '{}');
 $$;

@@ -14,6 +14,7 @@ create table if not exists soniq.settings (
   default_max_retry_delay interval not null default '1 hour' check (default_max_retry_delay >= '0'),
   lease_grace interval not null default '30 seconds' check (lease_grace >= '0'),
   retention interval not null default '7 days' check (retention between '0' and '100 years'),
+  history_retention interval not null default '35 days' check (history_retention between '2 hours' and '100 years'),
   schedule_tolerance interval not null default '1 minute' check (schedule_tolerance >= '0'),
   max_error_message_chars integer not null default 4000 check (max_error_message_chars > 0),
   max_traceback_chars integer not null default 16000 check (max_traceback_chars > 0)
@@ -45,6 +46,8 @@ comment on column soniq.settings.lease_grace is
   'How long past its deadline a job is left to a runner that is alive but does not report it.';
 comment on column soniq.settings.retention is
   'How long a finished job is kept when neither its type nor its queue says; 0 is not at all.';
+comment on column soniq.settings.history_retention is
+  'How long history() reaches back by the hour.';
 comment on column soniq.settings.schedule_tolerance is
   'A periodic run this much behind its time is late and still takes place; later than that, it counts as missed.';
 comment on column soniq.settings.max_error_message_chars is

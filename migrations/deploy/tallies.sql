@@ -10,6 +10,7 @@ create table if not exists soniq.tallies (
   heads jsonb,
   job_names jsonb,
   runners jsonb,
+  letters jsonb,
   schedules jsonb not null
 );
 
@@ -21,6 +22,7 @@ comment on column soniq.tallies.heads is
   'The first queued job of each queue and priority that had any, from which on later readers of the index read.';
 comment on column soniq.tallies.job_names is 'One object a job name: what the view job_stats shows.';
 comment on column soniq.tallies.runners is 'One object a runner that holds jobs: how many, and since when it holds the oldest.';
+comment on column soniq.tallies.letters is 'One object a group of dead letters: what the view dead_letter_groups shows.';
 comment on column soniq.tallies.schedules is 'How many schedules there are by state.';
 
 commit;

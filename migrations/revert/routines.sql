@@ -31,9 +31,11 @@ begin
 end;
 $$;
 
+drop view if exists soniq.concerns;
 drop view if exists soniq.runner_stats;
 drop view if exists soniq.job_stats;
 drop view if exists soniq.queue_stats;
+drop view if exists soniq.dead_letter_groups;
 drop view if exists soniq.dead_letters;
 drop view if exists soniq.all_jobs;
 drop view if exists soniq.claimed_job;

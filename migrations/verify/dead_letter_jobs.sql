@@ -1,7 +1,7 @@
 -- Verify soniq:dead_letter_jobs on pg
 
 select id, job_name, queue, priority, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-  headers, tenant, runner_id, claimed_at, errors, replay_of, schedule, due_at, reason, dead_at, replay_count, last_replayed_at
+  headers, tenant, runner_id, claimed_at, errors, replay_of, schedule, due_at, reason, dead_at, replay_count, last_replayed_at, error_type, error_pattern
 from soniq.dead_letter_jobs
 where false;
 

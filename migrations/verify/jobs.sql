@@ -1,7 +1,7 @@
 -- Verify soniq:jobs on pg
 
 select id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout,
-  dedup_key, headers, tenant, runner_id, claimed_at, deadline, errors, replay_of, schedule, due_at
+  dedup_key, headers, tenant, runner_id, claimed_at, deadline, failed_at, errors, replay_of, schedule, due_at
 from soniq.jobs
 where false;
 

@@ -142,6 +142,8 @@ from pg_catalog.unnest(array[
     '_hand_back_all',
     'resume_runner',
     'deregister_runner',
+    '_group_letters',
+    '_dead_letter_groups',
     '_is_selected',
     '_choose_letters',
     'replay_dead_letters',
@@ -173,6 +175,7 @@ from pg_catalog.unnest(array[
     '_sample_percent',
     '_sampled_jobs',
     '_sampled_dead_letters',
+    '_pages_since',
     '_recently_finished',
     '_counted_jobs',
     '_count_queues',
@@ -183,6 +186,17 @@ from pg_catalog.unnest(array[
     '_count',
     '_take_tally',
     '_latest_tally',
+    '_duration_bounds',
+    '_by_size',
+    '_sum_of',
+    '_percentile',
+    '_finished_by_queue',
+    '_note_history',
+    '_prune_history',
+    '_history_span',
+    '_check_history_length',
+    'history',
+    'history_summary',
     '_declare_lost_runners',
     '_absent_runners',
     '_take_back_jobs_of',
@@ -205,6 +219,13 @@ from pg_catalog.unnest(array[
     '_upkeep_metrics',
     '_vacuum_metrics',
     'metrics',
+    '_in_words',
+    '_jobs_in_words',
+    '_is_served',
+    '_concerns_of_queues',
+    '_concerns_of_jobs',
+    '_concerns_of_upkeep',
+    '_concerns',
     '_rights',
     '_own',
     '_revoke_roles',
@@ -219,6 +240,8 @@ group by expected.name;
 select * from soniq.claimed_job where false;
 select * from soniq.all_jobs where false;
 select * from soniq.dead_letters where false;
+select * from soniq.dead_letter_groups where false;
 select * from soniq.queue_stats where false;
 select * from soniq.job_stats where false;
 select * from soniq.runner_stats where false;
+select * from soniq.concerns where false;

@@ -568,12 +568,12 @@ from (values
   (
     'replay_dead_letters()', 'SQ014',
     'no dead letters are selected',
-    'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
+    'Give ids, job_name, queue, since, before, error_type or error_pattern, or everything => true; dry_run => true shows what would be taken.'
   ),
   (
     'replay_dead_letters(everything => null)', 'SQ014',
     'no dead letters are selected',
-    'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
+    'Give ids, job_name, queue, since, before, error_type or error_pattern, or everything => true; dry_run => true shows what would be taken.'
   ),
   (
     'replay_dead_letters(job_name => ''x'', everything => true)', 'SQ014',
@@ -582,7 +582,7 @@ from (values
   (
     'delete_dead_letters(dry_run => true)', 'SQ014',
     'no dead letters are selected',
-    'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
+    'Give ids, job_name, queue, since, before, error_type or error_pattern, or everything => true; dry_run => true shows what would be taken.'
   ),
   (
     'delete_dead_letters(ids => ''{1}'', everything => true)', 'SQ014',
@@ -591,7 +591,7 @@ from (values
   (
     'delete_dead_letters(max_letters => 1)', 'SQ014',
     'no dead letters are selected',
-    'Give ids, job_name, queue, since or before, or everything => true; dry_run => true shows what would be taken.'
+    'Give ids, job_name, queue, since, before, error_type or error_pattern, or everything => true; dry_run => true shows what would be taken.'
   ),
   (
     'replay_dead_letters(since => ''2030-01-01'', everything => true)', 'SQ014',

@@ -303,5 +303,94 @@ from (values
   (interval '0', null, null, '1 pruned, left: none')
 ) as step (older_than, max_letters, dry_run, outcome);
 
+-- By what they died of.
+
+create function pg_temp.died_of(job_name text, error jsonb)
+returns bigint
+language plpgsql
+as $$
+declare
+  id constant bigint := pg_temp.new_job(job_name => died_of.job_name);
+begin
+  perform soniq.fail(
+    job_id => id, attempt => pg_temp.take(job_id => id), error => died_of.error, reason => 'permanent_failure'
+  );
+  perform pg_temp.wait('1 s');
+  return id;
+end;
+$$;
+
+select pg_temp.died_of('letters grouped', error) as latest
+from (
+  values
+    (jsonb '{"type": "HTTPError", "message": "503 of /orders/12345"}'), ('{"type": "HTTPError", "message": "503 of /orders/98765"}'),
+    ('{"type": "HTTPError", "message": "404 of /orders/98765"}'),
+    ('{"type": "KeyError", "message": "job 0a1b2c3d-0000-4000-8000-00000000000f of INV-2031-77 and x_20310_y"}'), ('{}')
+) as died (error) \g /dev/null
+prepare groups as
+select error_type, error_pattern, letters, last_at - first_at, latest_id, is_partial
+from soniq.dead_letter_groups
+where job_name = 'letters grouped'
+order by error_type, error_pattern;
+create temporary table grouped as
+select letter.id, letter.error_type, letter.error_pattern
+from soniq.dead_letters as letter
+where letter.job_name = 'letters grouped';
+create function pg_temp.expected_groups()
+returns setof record
+language sql
+as $$
+  select *
+  from (
+    values
+      ('HTTPError', '404 of /orders/#', 1::bigint, interval '0'), ('HTTPError', '503 of /orders/#', 2, '1 s'),
+      ('KeyError', 'job # of # and #', 1, '0'), (null, null, 1, '0')
+  ) as wanted (error_type, error_pattern, letters, length)
+  cross join lateral (
+    select max(grouped.id), false
+    from grouped
+    where (grouped.error_type, grouped.error_pattern) is not distinct from (wanted.error_type, wanted.error_pattern)
+  ) as latest
+$$;
+create function pg_temp.set_letter_pages(pages bigint)
+returns void
+language plpgsql
+as $$
+begin
+  create or replace function soniq._pages(relation regclass)
+  returns bigint
+  language sql
+  volatile
+  as $pages$
+    select pg_catalog.current_setting('soniq_test.pages')::bigint;
+  $pages$;
+  perform set_config('soniq_test.pages', set_letter_pages.pages::text, true);
+end;
+$$;
+select pg_temp.set_letter_pages(1);
+select results_eq(
+  'execute groups',
+  'select * from pg_temp.expected_groups() as (a text, b text, c bigint, d interval, e bigint, f boolean)',
+  'messages that differ in an id are one group, and those that differ in a status are not'
+);
+select soniq._take_tally() \g /dev/null
+select pg_temp.set_letter_pages(101);
+select results_eq(
+  'execute groups',
+  'select * from pg_temp.expected_groups() as (a text, b text, c bigint, d interval, e bigint, f boolean)',
+  'of a large table, the tally tells'
+);
+select is(
+  (select (count(*), bool_and(is_partial)) from soniq._group_letters(most => 3)), row(3::bigint, true), 'of more than are looked at, the latest'
+);
+select is(
+  (select count(*) from soniq.replay_dead_letters(job_name => 'letters grouped', error_type => 'HTTPError', error_pattern => '503 of /orders/#')),
+  2::bigint, 'a group is replayed'
+);
+select is(
+  (select count(*) from soniq.delete_dead_letters(job_name => 'letters grouped', error_type => 'HTTPError')), 3::bigint,
+  'all of one type are deleted'
+);
+
 select * from finish();
 rollback;

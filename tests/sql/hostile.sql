@@ -132,8 +132,9 @@ values
   ('_drop_partition', 'drop table soniq.%I', 'the same'),
   ('_empty_partition', 'lock table soniq.%I', 'the same'),
   ('_empty_partition', 'truncate table soniq.%I', 'the same'),
+  ('_pages_since', 'select max(job.finished_at)', 'a partition; the values are parameters'),
   ('_recently_finished', 'select exists (', 'a partition; the values are parameters'),
-  ('_recently_finished', 'select job.job_name', 'the same');
+  ('_recently_finished', 'select job.queue', 'the same');
 
 create temporary view executions as
 select
@@ -321,6 +322,8 @@ create temporary table statements (name text, statement text);
 insert into statements
 values
   ('_bound_tenant', 'select soniq._bound_tenant()'),
+  ('_concerns', 'select count(*) from soniq.concerns'),
+  ('_dead_letter_groups', 'select count(*) from soniq.dead_letter_groups'),
   ('_job_stats', 'select count(*) from soniq.job_stats'),
   ('_shown_args', 'select count(job.args) from soniq.all_jobs as job'),
   ('_queue_stats', 'select count(*) from soniq.queue_stats'),
@@ -349,6 +352,8 @@ values
   ('fail', format($$select soniq.fail(job_ids => '{%s}', attempts => '{99}', errors => '{"{}"}', reasons => '{permanent_failure}')$$, :claimed)),
   ('get_job', format('select soniq.get_job(%s)', :victim)),
   ('heartbeat', format($$select soniq.heartbeat(%s, '{%s}', '{%s}')$$, :runner, :claimed, :attempt)),
+  ('history', $$select count(*) from soniq.history('1 hour', '''; drop table soniq.jobs; --')$$),
+  ('history_summary', $$select soniq.history_summary('1 day', '%s %I')$$),
   ('metrics', 'select count(*) from soniq.metrics()'),
   ('pause_queue', $$select soniq.pause_queue('hostile paused')$$),
   ('pause_schedule', $$select soniq.pause_schedule('hostile schedule')$$),

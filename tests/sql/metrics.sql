@@ -588,7 +588,7 @@ select soniq.enqueue_many(
 ) \g /dev/null
 insert into soniq.dead_letter_jobs
 select
-  -n, 'metrics many dead', 'metrics many', 100, '{}', soniq.clock(), soniq.clock(), 1, 1, '0', null, null, null, null, '[]',
+  -n, 'metrics many dead', 'metrics many', 100, '{}', soniq.clock(), soniq.clock(), 1, 1, '0', null, null, null, null, null, '[]',
   null, null, null, 'timeout', soniq.clock()
 from generate_series(1, 20050) as n;
 select pg_temp.wait('1 minute') \g /dev/null

@@ -295,6 +295,7 @@ values
   ('select soniq.cron_next($$* * * * *$$) is not null', 'true'),
   ('select count(*) from soniq.cron_preview($$* * * * *$$)', '10'),
   ('select soniq.version() is not null', 'true'),
+  ('select count(*) from soniq._dead_letter_groups()', '0'),
   ('select soniq._bound_tenant()', 'acme'),
   ('select soniq._shown_args($$tenants job$$, $${}$$)', '{}');
 select is(pg_temp.as_login('soniq_test_Acme', what), acme, 'bound to acme: ' || what) from done;
@@ -312,6 +313,10 @@ insert into refused
 values
   ('soniq.tick()', 'tick()'),
   ('soniq.metrics()', 'metrics()'),
+  ('soniq._concerns()', 'concerns'),
+  ('soniq.concerns', 'concerns'),
+  ('soniq.history()', 'history()'),
+  ('soniq.history_summary()', 'history_summary()'),
   ('soniq._queue_stats()', 'queue_stats'),
   ('soniq.queue_stats', 'queue_stats'),
   ('soniq._job_stats()', 'job_stats'),

@@ -271,6 +271,7 @@ select results_eq(
     values
       ('tally' collate "C", soniq.clock() + interval '1 minute'),
       ('absent_runners', 'infinity'),
+      ('history', 'infinity'),
       ('overdue_jobs', 'infinity'),
       ('partitions', 'infinity')
   $$,

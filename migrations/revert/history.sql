@@ -1,0 +1,7 @@
+-- Revert soniq:history from pg
+
+begin;
+
+drop table soniq.history;
+
+commit;
