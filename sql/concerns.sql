@@ -25,27 +25,26 @@ as $$
   select pg_catalog.ltrim(pg_catalog.to_char(_jobs_in_words.jobs, '999,999,999,999')) || case _jobs_in_words.jobs when 1 then ' job' else ' jobs' end;
 $$;
 
--- Whether a runner is alive that serves a queue.
-create or replace function soniq._is_served(queue text)
-returns boolean
-language sql
-volatile
-as $$
-  select exists (
-    select
-    from soniq.runners as runner
-    where soniq._runner_state(runner => runner, as_of => soniq.clock()) = 'alive'
-      and (runner.queues is null or _is_served.queue = any (runner.queues))
-  );
-$$;
-
 create or replace function soniq._concerns_of_queues()
 returns table (severity integer, kind text, subject text, message text, weight double precision)
 language sql
 volatile
 as $$
+  with alive as materialized (
+    select runner.queues
+    from soniq.runners as runner
+    where soniq._runner_state(runner => runner, as_of => soniq.clock()) = 'alive'
+  )
   select concern.*
-  from soniq._queue_stats() as stats
+  from soniq._queue_counts() as stats
+  cross join lateral (
+    select exists (
+      select
+      from alive
+      where alive.queues is null
+        or stats.queue = any (alive.queues)
+    )
+  ) as served (by_anyone)
   cross join lateral (
     select
       1,
@@ -56,7 +55,7 @@ as $$
     where stats.ready > 0
       and not stats.paused
       and stats.oldest_ready_age > interval '10 seconds'
-      and not soniq._is_served(queue => stats.queue)
+      and not served.by_anyone
     union all
     select
       case when stats.oldest_ready_age > interval '5 minutes' then 2 else 3 end,
@@ -69,7 +68,7 @@ as $$
       extract(epoch from stats.oldest_ready_age)::double precision
     where not stats.paused
       and stats.oldest_ready_age > interval '1 minute'
-      and soniq._is_served(queue => stats.queue)
+      and served.by_anyone
     union all
     select
       3,
@@ -209,7 +208,8 @@ begin
     union all
     select * from soniq._concerns_of_jobs()
   ) as concern
-  order by concern.severity, concern.weight desc, concern.message;
+  order by concern.severity, concern.weight desc, concern.message
+  limit 20;
 end;
 $$;
 
@@ -221,7 +221,7 @@ select *
 from soniq._concerns();
 
 comment on view soniq.concerns is
-'What is wrong right now, in words, the worst first; no row where all is well.';
+'What is wrong right now, in words, the worst first, twenty at the most; no row where all is well.';
 comment on column soniq.concerns.severity is '1 work stands still; 2 work is late or lost; 3 worth a look.';
 comment on column soniq.concerns.kind is
   'queue_unserved, queue_behind, queue_paused, jobs_overdue, jobs_given_up, attempts_fail, nothing_ticks, runner_silent, schedule_late or vacuum_held_up.';

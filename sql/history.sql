@@ -322,16 +322,9 @@ begin
     soniq._check_unbound(what => 'history()'),
     soniq._check_history_length(length => history.length);
 
-  -- What has no row was quiet, if there is one of all queues together; else nobody was there to look.
+  -- All together have a row whenever something ticked, a queue only where something happened.
   return query
-  with whole as (
-    select noted.began_at
-    from soniq.history as noted
-    where noted.queue = ''
-      and noted.span = step
-      and noted.began_at >= as_of - history.length - step
-  ),
-  own as (
+  with own as (
     select noted.*
     from soniq.history as noted
     where noted.queue = coalesce(history.queue, '')
@@ -341,12 +334,12 @@ begin
   select
     slot.began_at,
     step,
-    case when whole.began_at is not null then coalesce(own.done, 0) end,
-    case when whole.began_at is not null then coalesce(own.cancelled, 0) end,
-    case when whole.began_at is not null then coalesce(own.failed, 0) end,
-    case when whole.began_at is not null then coalesce(own.dead, 0) end,
-    case when whole.began_at is not null then coalesce(own.most_ready, 0) end,
-    case when whole.began_at is not null then coalesce(own.longest_wait, interval '0') end,
+    coalesce(own.done, quiet.jobs),
+    coalesce(own.cancelled, quiet.jobs),
+    coalesce(own.failed, quiet.jobs),
+    coalesce(own.dead, quiet.jobs),
+    coalesce(own.most_ready, quiet.jobs),
+    coalesce(own.longest_wait, quiet.jobs * interval '1 s'),
     soniq._percentile(by_size => own.wait_times, share => 0.5),
     soniq._percentile(by_size => own.wait_times, share => 0.95),
     soniq._percentile(by_size => own.run_times, share => 0.5),
@@ -356,8 +349,7 @@ begin
     pg_catalog.date_bin(step, as_of, timestamptz 'epoch'),
     step
   ) as slot (began_at)
-  left join whole
-    on whole.began_at = slot.began_at
+  cross join (select case when history.queue is not null then 0::bigint end) as quiet (jobs)
   left join own
     on own.began_at = slot.began_at
   order by slot.began_at;
@@ -365,7 +357,7 @@ end;
 $$;
 
 comment on function soniq.history(interval, text) is
-'What became of jobs over time, oldest first: by the minute up to two hours back, by ten minutes up to two days, by the hour beyond. What is counted is NULL where nothing ticked, and percentiles where no job was done. The last span is not over yet. Jobs that are kept for no time (retention 0) are not seen when they are done.
+'What became of jobs over time, oldest first: by the minute up to two hours back, by ten minutes up to two days, by the hour beyond. Of all queues together, what is counted is NULL where nothing ticked; percentiles are NULL where no job was done. The last span is not over yet. Jobs that are kept for no time (retention 0) are not seen when they are done.
 
 length: how far back, 1 minute to 1 year; hours are kept for soniq.settings.history_retention.
 queue: of this queue; NULL is all together.

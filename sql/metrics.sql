@@ -311,6 +311,85 @@ comment on column soniq.queue_stats.count_age is 'How long ago they were counted
 comment on column soniq.queue_stats.oldest_ready_age is 'How long the oldest ready job has been due; NULL if none is.';
 comment on column soniq.queue_stats.paused is 'Paused: jobs are taken in but not handed out.';
 
+create or replace function soniq._queue_counts()
+returns table (
+  queue text,
+  ready bigint,
+  scheduled bigint,
+  processing bigint,
+  overdue bigint,
+  dead_letters bigint,
+  is_estimate boolean,
+  count_age interval,
+  oldest_ready_age interval,
+  paused boolean
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+  tally soniq.tallies;
+begin
+  perform soniq._check_unbound(what => 'queue_counts');
+  if (select pg_catalog.count(*) <= 30 from (select from soniq.lanes limit 31) as few) then
+    return query
+    select *
+    from soniq._queue_stats();
+    return;
+  end if;
+
+  tally := soniq._latest_tally();
+  return query
+  with head as (
+    select each.queue, min(each.scheduled_at) as scheduled_at
+    from pg_catalog.jsonb_to_recordset(tally.heads) as each (queue text, scheduled_at timestamptz)
+    where each.scheduled_at <= tally.taken_at
+    group by each.queue
+  )
+  select
+    coalesce(counted.queue, setting.queue),
+    coalesce(counted.ready, 0),
+    coalesce(counted.scheduled, 0),
+    coalesce(counted.processing, 0),
+    coalesce(counted.overdue, 0),
+    coalesce(counted.dead_letters, 0),
+    coalesce(counted.is_estimate, false),
+    greatest(as_of - tally.taken_at, interval '0'),
+    case when counted.ready > 0 then as_of - least(head.scheduled_at, counted.oldest_ready_at) end,
+    coalesce(setting.paused, false)
+  from pg_catalog.jsonb_to_recordset(tally.queues) as counted (
+    queue text,
+    ready bigint,
+    scheduled bigint,
+    processing bigint,
+    overdue bigint,
+    dead_letters bigint,
+    is_estimate boolean,
+    oldest_ready_at timestamptz
+  )
+  full join soniq.queues as setting
+    on setting.queue = counted.queue
+  left join head
+    on head.queue = counted.queue
+  order by 1;
+end;
+$$;
+
+comment on function soniq._queue_counts() is
+'What the view queue_counts shows.';
+
+create or replace view soniq.queue_counts as
+select *
+from soniq._queue_counts();
+
+comment on view soniq.queue_counts is
+'Each queue, at a cost that does not grow with their number: as queue_stats has it while there are at most thirty lanes, which are pairs of queue and priority, and beyond wholly as tick() counted it count_age ago. The columns are those of queue_stats.';
+
 create or replace function soniq._job_stats()
 returns table (
   job_name text,

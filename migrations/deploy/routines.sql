@@ -6915,16 +6915,9 @@ begin
     soniq._check_unbound(what => 'history()'),
     soniq._check_history_length(length => history.length);
 
-  -- What has no row was quiet, if there is one of all queues together; else nobody was there to look.
+  -- All together have a row whenever something ticked, a queue only where something happened.
   return query
-  with whole as (
-    select noted.began_at
-    from soniq.history as noted
-    where noted.queue = ''
-      and noted.span = step
-      and noted.began_at >= as_of - history.length - step
-  ),
-  own as (
+  with own as (
     select noted.*
     from soniq.history as noted
     where noted.queue = coalesce(history.queue, '')
@@ -6934,12 +6927,12 @@ begin
   select
     slot.began_at,
     step,
-    case when whole.began_at is not null then coalesce(own.done, 0) end,
-    case when whole.began_at is not null then coalesce(own.cancelled, 0) end,
-    case when whole.began_at is not null then coalesce(own.failed, 0) end,
-    case when whole.began_at is not null then coalesce(own.dead, 0) end,
-    case when whole.began_at is not null then coalesce(own.most_ready, 0) end,
-    case when whole.began_at is not null then coalesce(own.longest_wait, interval '0') end,
+    coalesce(own.done, quiet.jobs),
+    coalesce(own.cancelled, quiet.jobs),
+    coalesce(own.failed, quiet.jobs),
+    coalesce(own.dead, quiet.jobs),
+    coalesce(own.most_ready, quiet.jobs),
+    coalesce(own.longest_wait, quiet.jobs * interval '1 s'),
     soniq._percentile(by_size => own.wait_times, share => 0.5),
     soniq._percentile(by_size => own.wait_times, share => 0.95),
     soniq._percentile(by_size => own.run_times, share => 0.5),
@@ -6949,8 +6942,7 @@ begin
     pg_catalog.date_bin(step, as_of, timestamptz 'epoch'),
     step
   ) as slot (began_at)
-  left join whole
-    on whole.began_at = slot.began_at
+  cross join (select case when history.queue is not null then 0::bigint end) as quiet (jobs)
   left join own
     on own.began_at = slot.began_at
   order by slot.began_at;
@@ -6958,7 +6950,7 @@ end;
 $$;
 
 comment on function soniq.history(interval, text) is
-'What became of jobs over time, oldest first: by the minute up to two hours back, by ten minutes up to two days, by the hour beyond. What is counted is NULL where nothing ticked, and percentiles where no job was done. The last span is not over yet. Jobs that are kept for no time (retention 0) are not seen when they are done.
+'What became of jobs over time, oldest first: by the minute up to two hours back, by ten minutes up to two days, by the hour beyond. Of all queues together, what is counted is NULL where nothing ticked; percentiles are NULL where no job was done. The last span is not over yet. Jobs that are kept for no time (retention 0) are not seen when they are done.
 
 length: how far back, 1 minute to 1 year; hours are kept for soniq.settings.history_retention.
 queue: of this queue; NULL is all together.
@@ -7648,6 +7640,85 @@ comment on column soniq.queue_stats.count_age is 'How long ago they were counted
 comment on column soniq.queue_stats.oldest_ready_age is 'How long the oldest ready job has been due; NULL if none is.';
 comment on column soniq.queue_stats.paused is 'Paused: jobs are taken in but not handed out.';
 
+create or replace function soniq._queue_counts()
+returns table (
+  queue text,
+  ready bigint,
+  scheduled bigint,
+  processing bigint,
+  overdue bigint,
+  dead_letters bigint,
+  is_estimate boolean,
+  count_age interval,
+  oldest_ready_age interval,
+  paused boolean
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  as_of constant timestamptz := soniq.clock();
+  tally soniq.tallies;
+begin
+  perform soniq._check_unbound(what => 'queue_counts');
+  if (select pg_catalog.count(*) <= 30 from (select from soniq.lanes limit 31) as few) then
+    return query
+    select *
+    from soniq._queue_stats();
+    return;
+  end if;
+
+  tally := soniq._latest_tally();
+  return query
+  with head as (
+    select each.queue, min(each.scheduled_at) as scheduled_at
+    from pg_catalog.jsonb_to_recordset(tally.heads) as each (queue text, scheduled_at timestamptz)
+    where each.scheduled_at <= tally.taken_at
+    group by each.queue
+  )
+  select
+    coalesce(counted.queue, setting.queue),
+    coalesce(counted.ready, 0),
+    coalesce(counted.scheduled, 0),
+    coalesce(counted.processing, 0),
+    coalesce(counted.overdue, 0),
+    coalesce(counted.dead_letters, 0),
+    coalesce(counted.is_estimate, false),
+    greatest(as_of - tally.taken_at, interval '0'),
+    case when counted.ready > 0 then as_of - least(head.scheduled_at, counted.oldest_ready_at) end,
+    coalesce(setting.paused, false)
+  from pg_catalog.jsonb_to_recordset(tally.queues) as counted (
+    queue text,
+    ready bigint,
+    scheduled bigint,
+    processing bigint,
+    overdue bigint,
+    dead_letters bigint,
+    is_estimate boolean,
+    oldest_ready_at timestamptz
+  )
+  full join soniq.queues as setting
+    on setting.queue = counted.queue
+  left join head
+    on head.queue = counted.queue
+  order by 1;
+end;
+$$;
+
+comment on function soniq._queue_counts() is
+'What the view queue_counts shows.';
+
+create or replace view soniq.queue_counts as
+select *
+from soniq._queue_counts();
+
+comment on view soniq.queue_counts is
+'Each queue, at a cost that does not grow with their number: as queue_stats has it while there are at most thirty lanes, which are pairs of queue and priority, and beyond wholly as tick() counted it count_age ago. The columns are those of queue_stats.';
+
 create or replace function soniq._job_stats()
 returns table (
   job_name text,
@@ -8038,27 +8109,26 @@ as $$
   select pg_catalog.ltrim(pg_catalog.to_char(_jobs_in_words.jobs, '999,999,999,999')) || case _jobs_in_words.jobs when 1 then ' job' else ' jobs' end;
 $$;
 
--- Whether a runner is alive that serves a queue.
-create or replace function soniq._is_served(queue text)
-returns boolean
-language sql
-volatile
-as $$
-  select exists (
-    select
-    from soniq.runners as runner
-    where soniq._runner_state(runner => runner, as_of => soniq.clock()) = 'alive'
-      and (runner.queues is null or _is_served.queue = any (runner.queues))
-  );
-$$;
-
 create or replace function soniq._concerns_of_queues()
 returns table (severity integer, kind text, subject text, message text, weight double precision)
 language sql
 volatile
 as $$
+  with alive as materialized (
+    select runner.queues
+    from soniq.runners as runner
+    where soniq._runner_state(runner => runner, as_of => soniq.clock()) = 'alive'
+  )
   select concern.*
-  from soniq._queue_stats() as stats
+  from soniq._queue_counts() as stats
+  cross join lateral (
+    select exists (
+      select
+      from alive
+      where alive.queues is null
+        or stats.queue = any (alive.queues)
+    )
+  ) as served (by_anyone)
   cross join lateral (
     select
       1,
@@ -8069,7 +8139,7 @@ as $$
     where stats.ready > 0
       and not stats.paused
       and stats.oldest_ready_age > interval '10 seconds'
-      and not soniq._is_served(queue => stats.queue)
+      and not served.by_anyone
     union all
     select
       case when stats.oldest_ready_age > interval '5 minutes' then 2 else 3 end,
@@ -8082,7 +8152,7 @@ as $$
       extract(epoch from stats.oldest_ready_age)::double precision
     where not stats.paused
       and stats.oldest_ready_age > interval '1 minute'
-      and soniq._is_served(queue => stats.queue)
+      and served.by_anyone
     union all
     select
       3,
@@ -8222,7 +8292,8 @@ begin
     union all
     select * from soniq._concerns_of_jobs()
   ) as concern
-  order by concern.severity, concern.weight desc, concern.message;
+  order by concern.severity, concern.weight desc, concern.message
+  limit 20;
 end;
 $$;
 
@@ -8234,7 +8305,7 @@ select *
 from soniq._concerns();
 
 comment on view soniq.concerns is
-'What is wrong right now, in words, the worst first; no row where all is well.';
+'What is wrong right now, in words, the worst first, twenty at the most; no row where all is well.';
 comment on column soniq.concerns.severity is '1 work stands still; 2 work is late or lost; 3 worth a look.';
 comment on column soniq.concerns.kind is
   'queue_unserved, queue_behind, queue_paused, jobs_overdue, jobs_given_up, attempts_fail, nothing_ticks, runner_silent, schedule_late or vacuum_held_up.';
@@ -8300,10 +8371,12 @@ as $$
     ('function', '_concerns', null, '{observer,admin}'),
     ('function', '_dead_letter_groups', null, '{admin}'),
     ('function', '_job_stats', null, '{observer,admin}'),
+    ('function', '_queue_counts', null, '{observer,admin}'),
     ('function', '_queue_stats', null, '{observer,admin}'),
     ('function', '_runner_stats', null, '{observer,admin}'),
     ('relation', 'concerns', null, '{observer,admin}'),
     ('relation', 'job_stats', null, '{observer,admin}'),
+    ('relation', 'queue_counts', null, '{observer,admin}'),
     ('relation', 'queue_stats', null, '{observer,admin}'),
     ('relation', 'runner_stats', null, '{observer,admin}'),
     ('relation', 'chores', null, '{observer,admin}'),

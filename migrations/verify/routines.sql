@@ -210,6 +210,7 @@ from pg_catalog.unnest(array[
     '_oldest_ready_jobs',
     '_overdue_jobs',
     '_queue_stats',
+    '_queue_counts',
     '_job_stats',
     '_runner_state',
     '_runner_stats',
@@ -221,7 +222,6 @@ from pg_catalog.unnest(array[
     'metrics',
     '_in_words',
     '_jobs_in_words',
-    '_is_served',
     '_concerns_of_queues',
     '_concerns_of_jobs',
     '_concerns_of_upkeep',
@@ -242,6 +242,7 @@ select * from soniq.all_jobs where false;
 select * from soniq.dead_letters where false;
 select * from soniq.dead_letter_groups where false;
 select * from soniq.queue_stats where false;
+select * from soniq.queue_counts where false;
 select * from soniq.job_stats where false;
 select * from soniq.runner_stats where false;
 select * from soniq.concerns where false;

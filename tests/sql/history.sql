@@ -116,12 +116,15 @@ select is((select (done, failed) from soniq.history_summary('1 hour', 'history c
 select pg_temp.wait('3 minutes') \g /dev/null
 select soniq._take_tally() \g /dev/null
 select bag_eq(
-  $$select began_at::time, done, wait_p50 from soniq.history('5 minutes', 'history b') where began_at >= '2031-01-01 12:02+00'$$,
+  $$select began_at::time, done, wait_p50 from soniq.history('5 minutes') where began_at >= '2031-01-01 12:03+00'$$,
   $$
     values
-      (time '12:02', 0::bigint, null::interval), ('12:03', null, null), ('12:04', 0, null), ('12:05', null, null), ('12:06', null, null)
+      (time '12:03', null::bigint, null::interval), ('12:04', 0, null), ('12:05', null, null), ('12:06', null, null)
   $$,
-  'quiet minutes are 0, unseen ones NULL'
+  'quiet minutes are 0, those in which nothing ticked NULL'
+);
+select is(
+  (select array_agg(done order by began_at) from soniq.history('5 minutes', 'history b')), '{0,0,0,0,0}', 'of a queue, all are 0'
 );
 select is(
   (select (min(span), max(span), count(*)) from soniq.history(length)), row(span, span, points),

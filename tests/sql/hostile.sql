@@ -326,6 +326,7 @@ values
   ('_dead_letter_groups', 'select count(*) from soniq.dead_letter_groups'),
   ('_job_stats', 'select count(*) from soniq.job_stats'),
   ('_shown_args', 'select count(job.args) from soniq.all_jobs as job'),
+  ('_queue_counts', 'select count(*) from soniq.queue_counts'),
   ('_queue_stats', 'select count(*) from soniq.queue_stats'),
   ('_runner_stats', 'select count(*) from soniq.runner_stats'),
   ('cancel', format('select soniq.cancel(%s)', :letter)),

@@ -653,5 +653,33 @@ select is(
   'the jobs in process by name are estimated as well'
 );
 
+-- At a cost that does not grow with the queues.
+
+truncate soniq.jobs, soniq.dead_letter_jobs, soniq.lanes;
+select pg_temp.set_pages(1);
+select soniq.enqueue('metrics a', queue => 'metrics lane 1', priority => 7) \g /dev/null
+select bag_eq('select * from soniq.queue_counts', 'select * from soniq.queue_stats', 'of few lanes, queue_counts tells what queue_stats does');
+truncate soniq.jobs;
+select soniq._open_lane(queue => format('metrics lane %s', n), priority => 7::smallint) from generate_series(1, 31) as n \g /dev/null
+select soniq.enqueue('metrics a', queue => 'metrics lane 1', priority => 7, scheduled_at => soniq.clock() - interval '3 s') \g /dev/null
+select soniq._take_tally();
+select pg_temp.wait('2 s') \g /dev/null
+select soniq.enqueue('metrics a', queue => 'metrics lane 1', priority => 7) \g /dev/null
+select soniq.pause_queue('metrics lane 1') \g /dev/null
+select row_eq(
+  $$select * from soniq.queue_counts where queue = 'metrics lane 1'$$,
+  row(
+    'metrics lane 1'::text, 1::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, false, interval '2 s', interval '5 s', true
+  ),
+  'of many, what was counted last'
+);
+select row_eq(
+  $$select * from soniq.queue_counts where queue = 'metrics unused'$$,
+  row(
+    'metrics unused'::text, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, false, interval '2 s', null::interval, true
+  ),
+  'also of a queue that only has settings'
+);
+
 select * from finish();
 rollback;

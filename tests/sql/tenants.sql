@@ -317,6 +317,8 @@ values
   ('soniq.concerns', 'concerns'),
   ('soniq.history()', 'history()'),
   ('soniq.history_summary()', 'history_summary()'),
+  ('soniq._queue_counts()', 'queue_counts'),
+  ('soniq.queue_counts', 'queue_counts'),
   ('soniq._queue_stats()', 'queue_stats'),
   ('soniq.queue_stats', 'queue_stats'),
   ('soniq._job_stats()', 'job_stats'),
