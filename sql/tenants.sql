@@ -8,19 +8,6 @@
 --
 -- A login is who connected: SET ROLE does not change it, and inside a function nothing else is known of the caller.
 
-create or replace function soniq._login_binding()
-returns table (tenant text)
-language sql
-stable
-as $$
-  select binding.tenant
-  from soniq.tenant_logins as binding
-  where binding.login = pg_catalog.to_regrole(pg_catalog.quote_ident(session_user));
-$$;
-
-comment on function soniq._login_binding() is
-'The tenant that this session''s login is bound to; no row if it is not. For queries that take it in.';
-
 -- What the policies ask, also for those who select from a table with rights of their own.
 create or replace function soniq._bound_tenant()
 returns text
@@ -30,7 +17,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select binding.tenant
-  from soniq._login_binding() as binding;
+  from soniq.tenant_logins as binding
+  where binding.login = pg_catalog.to_regrole(pg_catalog.quote_ident(session_user));
 $$;
 
 comment on function soniq._bound_tenant() is

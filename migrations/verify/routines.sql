@@ -55,7 +55,6 @@ from pg_catalog.unnest(array[
     'cron_preview',
     '_take_chore',
     '_call_for_chore',
-    '_login_binding',
     '_bound_tenant',
     '_claimed_tenant',
     '_tenant_for',
