@@ -16,8 +16,7 @@ returns table (
   tries integer,
   time_limit interval,
   max_args_bytes integer,
-  max_depth integer,
-  bound_to text
+  max_depth integer
 )
 language sql
 stable
@@ -28,9 +27,7 @@ as $$
     coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
     coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
     settings.max_args_bytes,
-    waiting.max_depth,
-    -- Else nobody is bound, and to look for that took a tenth of an enqueue.
-    case when pg_catalog.row_security_active('soniq.jobs'::regclass) then soniq._bound_tenant() end
+    waiting.max_depth
   from soniq.settings as settings
   left join lateral (
     select known.queue, known.priority, known.max_attempts, known.timeout
@@ -49,7 +46,7 @@ as $$
 $$;
 
 comment on function soniq._job_options(text, text, integer, integer, interval) is
-'An enqueue''s options, with what is NULL filled in: from the job type, then the queue, then soniq.settings; and the tenant that the login is bound to.';
+'An enqueue''s options, with what is NULL filled in: from the job type, then the queue, then soniq.settings.';
 
 create or replace function soniq._check_options(
   job_name text,
@@ -148,7 +145,7 @@ begin
       job.time_limit,
       enqueue.dedup_key,
       enqueue.headers,
-      soniq._tenant_for(given => enqueue.tenant, bound => job.bound_to)
+      soniq._tenant_for(given => enqueue.tenant)
     from soniq._job_options(
       job_name => enqueue.job_name,
       queue => enqueue.queue,
@@ -174,9 +171,7 @@ begin
     into job_id
     from soniq.jobs as holder
     where holder.dedup_key = enqueue.dedup_key
-      and coalesce(holder.tenant, '') = coalesce(
-        soniq._tenant_for(given => enqueue.tenant, bound => soniq._bound_tenant()), ''
-      )
+      and coalesce(holder.tenant, '') = coalesce(soniq._tenant_for(given => enqueue.tenant), '')
       and holder.status = 'queued';
     if found then
       return job_id;
@@ -262,7 +257,7 @@ begin
     max_attempts => enqueue_many.max_attempts,
     timeout => enqueue_many.timeout
   );
-  own_tenant := soniq._tenant_for(given => enqueue_many.tenant, bound => job.bound_to);
+  own_tenant := soniq._tenant_for(given => enqueue_many.tenant);
   if job.max_depth is not null then
     perform soniq._with_room(
       queue => job.own_queue,

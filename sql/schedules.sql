@@ -392,7 +392,7 @@ begin
   given.allow_overlap := coalesce(schedule.allow_overlap, true);
   given.paused := false;
   given.source := schedule.source;
-  given.tenant := soniq._tenant_for(given => schedule.tenant, bound => soniq._bound_tenant());
+  given.tenant := soniq._tenant_for(given => schedule.tenant);
   given.created_at := as_of;
   given.registered_at := as_of;
   given.next_run_at := soniq._run_after(schedule => given, after => as_of);

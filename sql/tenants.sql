@@ -24,12 +24,13 @@ $$;
 comment on function soniq._bound_tenant() is
 'The tenant that this session''s login is bound to; NULL if it is not.';
 
-create or replace function soniq._claimed_tenant(given text, bound text)
+create or replace function soniq._checked_tenant(given text)
 returns text
 language plpgsql
 volatile
 as $$
 declare
+  bound constant text := soniq._bound_tenant();
   wanted constant text := coalesce(given, nullif(pg_catalog.current_setting('soniq.tenant', true), ''));
 begin
   perform soniq._check_name(code => 'SQ026', what => 'tenant', name => wanted, longest => 200);
@@ -44,21 +45,21 @@ begin
 end;
 $$;
 
--- Most jobs have none, and to find that out should cost an enqueue no call.
-create or replace function soniq._tenant_for(given text, bound text)
+-- Most jobs have no tenant, and where nobody is bound, row security is off: to find that out costs an enqueue no call.
+create or replace function soniq._tenant_for(given text)
 returns text
 language sql
 volatile
 as $$
   select case
-    when pg_catalog.num_nonnulls(
-      _tenant_for.given, _tenant_for.bound, nullif(pg_catalog.current_setting('soniq.tenant', true), '')
-    ) > 0
-    then soniq._claimed_tenant(given => _tenant_for.given, bound => _tenant_for.bound)
+    when _tenant_for.given is not null
+      or pg_catalog.current_setting('soniq.tenant', true) <> ''
+      or pg_catalog.row_security_active('soniq.jobs'::regclass)
+    then soniq._checked_tenant(given => _tenant_for.given)
   end;
 $$;
 
-comment on function soniq._tenant_for(text, text) is
+comment on function soniq._tenant_for(text) is
 'Whose the caller''s job is to be: the tenant its login is bound to, else that given, else that of the setting soniq.tenant. Raises SQ026 where what is given is not the one bound to.';
 
 create or replace function soniq._check_unbound(what text)

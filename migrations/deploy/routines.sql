@@ -1484,12 +1484,13 @@ $$;
 comment on function soniq._bound_tenant() is
 'The tenant that this session''s login is bound to; NULL if it is not.';
 
-create or replace function soniq._claimed_tenant(given text, bound text)
+create or replace function soniq._checked_tenant(given text)
 returns text
 language plpgsql
 volatile
 as $$
 declare
+  bound constant text := soniq._bound_tenant();
   wanted constant text := coalesce(given, nullif(pg_catalog.current_setting('soniq.tenant', true), ''));
 begin
   perform soniq._check_name(code => 'SQ026', what => 'tenant', name => wanted, longest => 200);
@@ -1504,21 +1505,21 @@ begin
 end;
 $$;
 
--- Most jobs have none, and to find that out should cost an enqueue no call.
-create or replace function soniq._tenant_for(given text, bound text)
+-- Most jobs have no tenant, and where nobody is bound, row security is off: to find that out costs an enqueue no call.
+create or replace function soniq._tenant_for(given text)
 returns text
 language sql
 volatile
 as $$
   select case
-    when pg_catalog.num_nonnulls(
-      _tenant_for.given, _tenant_for.bound, nullif(pg_catalog.current_setting('soniq.tenant', true), '')
-    ) > 0
-    then soniq._claimed_tenant(given => _tenant_for.given, bound => _tenant_for.bound)
+    when _tenant_for.given is not null
+      or pg_catalog.current_setting('soniq.tenant', true) <> ''
+      or pg_catalog.row_security_active('soniq.jobs'::regclass)
+    then soniq._checked_tenant(given => _tenant_for.given)
   end;
 $$;
 
-comment on function soniq._tenant_for(text, text) is
+comment on function soniq._tenant_for(text) is
 'Whose the caller''s job is to be: the tenant its login is bound to, else that given, else that of the setting soniq.tenant. Raises SQ026 where what is given is not the one bound to.';
 
 create or replace function soniq._check_unbound(what text)
@@ -2803,8 +2804,7 @@ returns table (
   tries integer,
   time_limit interval,
   max_args_bytes integer,
-  max_depth integer,
-  bound_to text
+  max_depth integer
 )
 language sql
 stable
@@ -2815,9 +2815,7 @@ as $$
     coalesce(_job_options.max_attempts, type.max_attempts, waiting.max_attempts, settings.default_max_attempts),
     coalesce(_job_options.timeout, type.timeout, waiting.timeout, settings.default_timeout),
     settings.max_args_bytes,
-    waiting.max_depth,
-    -- Else nobody is bound, and to look for that took a tenth of an enqueue.
-    case when pg_catalog.row_security_active('soniq.jobs'::regclass) then soniq._bound_tenant() end
+    waiting.max_depth
   from soniq.settings as settings
   left join lateral (
     select known.queue, known.priority, known.max_attempts, known.timeout
@@ -2836,7 +2834,7 @@ as $$
 $$;
 
 comment on function soniq._job_options(text, text, integer, integer, interval) is
-'An enqueue''s options, with what is NULL filled in: from the job type, then the queue, then soniq.settings; and the tenant that the login is bound to.';
+'An enqueue''s options, with what is NULL filled in: from the job type, then the queue, then soniq.settings.';
 
 create or replace function soniq._check_options(
   job_name text,
@@ -2935,7 +2933,7 @@ begin
       job.time_limit,
       enqueue.dedup_key,
       enqueue.headers,
-      soniq._tenant_for(given => enqueue.tenant, bound => job.bound_to)
+      soniq._tenant_for(given => enqueue.tenant)
     from soniq._job_options(
       job_name => enqueue.job_name,
       queue => enqueue.queue,
@@ -2961,9 +2959,7 @@ begin
     into job_id
     from soniq.jobs as holder
     where holder.dedup_key = enqueue.dedup_key
-      and coalesce(holder.tenant, '') = coalesce(
-        soniq._tenant_for(given => enqueue.tenant, bound => soniq._bound_tenant()), ''
-      )
+      and coalesce(holder.tenant, '') = coalesce(soniq._tenant_for(given => enqueue.tenant), '')
       and holder.status = 'queued';
     if found then
       return job_id;
@@ -3049,7 +3045,7 @@ begin
     max_attempts => enqueue_many.max_attempts,
     timeout => enqueue_many.timeout
   );
-  own_tenant := soniq._tenant_for(given => enqueue_many.tenant, bound => job.bound_to);
+  own_tenant := soniq._tenant_for(given => enqueue_many.tenant);
   if job.max_depth is not null then
     perform soniq._with_room(
       queue => job.own_queue,
@@ -5618,7 +5614,7 @@ begin
   given.allow_overlap := coalesce(schedule.allow_overlap, true);
   given.paused := false;
   given.source := schedule.source;
-  given.tenant := soniq._tenant_for(given => schedule.tenant, bound => soniq._bound_tenant());
+  given.tenant := soniq._tenant_for(given => schedule.tenant);
   given.created_at := as_of;
   given.registered_at := as_of;
   given.next_run_at := soniq._run_after(schedule => given, after => as_of);

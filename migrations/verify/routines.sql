@@ -56,7 +56,7 @@ from pg_catalog.unnest(array[
     '_take_chore',
     '_call_for_chore',
     '_bound_tenant',
-    '_claimed_tenant',
+    '_checked_tenant',
     '_tenant_for',
     '_check_unbound',
     '_keep_tenants_apart',
