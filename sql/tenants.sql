@@ -188,6 +188,23 @@ begin
 end;
 $$;
 
+-- Functions run with the rights of their owner.
+create or replace function soniq._check_held(owner name)
+returns void
+language plpgsql
+stable
+as $$
+begin
+  if (select role.rolsuper from pg_catalog.pg_roles as role where role.rolname = owner) then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('Soniq''s functions run with the rights of %I, a superuser, whom row security does not hold', owner),
+      'Create the role soniq_owner, and give everything to it: select soniq.grant_roles().'
+    );
+  end if;
+end;
+$$;
+
 create or replace function soniq.bind_tenant(login text, tenant text)
 returns void
 language plpgsql
@@ -201,16 +218,8 @@ begin
     soniq._check_given(code => 'SQ026', what => 'login', value => bind_tenant.login),
     soniq._check_given(code => 'SQ026', what => 'tenant', value => bind_tenant.tenant),
     soniq._check_name(code => 'SQ026', what => 'tenant', name => bind_tenant.tenant, longest => 200),
-    soniq._check_bindable(login => bind_tenant.login);
-  -- Row security does not hold a superuser, also not where functions run with its rights.
-  if (select role.rolsuper from pg_catalog.pg_roles as role where role.rolname = current_user) then
-    perform soniq._refuse(
-      'SQ026',
-      pg_catalog.format('Soniq''s functions run with the rights of %I, a superuser, whom row security does not hold', current_user),
-      'Create the role soniq_owner, and give everything to it: select soniq.grant_roles().'
-    );
-  end if;
-
+    soniq._check_bindable(login => bind_tenant.login),
+    soniq._check_held(owner => current_user);
   insert into soniq.tenant_logins (login, tenant)
   values (pg_catalog.to_regrole(pg_catalog.quote_ident(bind_tenant.login)), bind_tenant.tenant)
   on conflict (login) do update

@@ -62,6 +62,7 @@ from pg_catalog.unnest(array[
     '_keep_tenants_apart',
     '_stop_keeping_tenants_apart',
     '_check_bindable',
+    '_check_held',
     'bind_tenant',
     'unbind_tenant',
     '_sign',

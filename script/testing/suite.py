@@ -10,7 +10,8 @@ from .server import Server, debian_binaries
 
 JOBS = 2
 SHARED = "support.sql"  # what the test files include
-ALONE = ("retention.sql", "roles.sql")  # these take locks on whole tables
+# These take locks on whole tables.
+ALONE = ("concerns.sql", "history.sql", "metrics.sql", "retention.sql", "roles.sql", "tenants.sql")
 # These count pages touched, which depend on what other files left behind though rolled back: a database for each.
 COUNTING = ("looking.sql", "plans.sql", "cost.sql")
 TOTAL = re.compile(r"^Files=\d+, Tests=(\d+)", re.MULTILINE)

@@ -28,7 +28,7 @@ select row_eq(
   row(
     :id::bigint, 'leased'::text, '{"n": 1}'::jsonb, '{"h": 2}'::jsonb, 'claim lease'::text, 5::smallint, 1, 10,
     timestamptz '2030-01-01 12:00+00', timestamptz '2030-01-01 12:01+00', interval '90 seconds',
-    timestamptz '2030-01-01 12:02:30+00', null::text, null::timestamptz
+    timestamptz '2030-01-01 12:02:30+00', null::text, null::timestamptz, null::text
   )::soniq.claimed_job,
   'a claim answers with all that a runner needs to know'
 );

@@ -137,6 +137,7 @@ from (
 
 -- More than the last pages hold: the minute is told from these.
 
+select pg_temp.work('history many', 1000, waited => '0', took => '0') \g /dev/null
 select pg_temp.wait('10 minutes') \g /dev/null
 select soniq._take_tally() \g /dev/null
 select pg_temp.wait('30 s') \g /dev/null

@@ -203,7 +203,7 @@ select count(soniq.register_runner('plans.example.org')) from generate_series(1,
 lock table soniq.jobs in share update exclusive mode;
 
 select pg_temp.add_keyed_jobs(20000) \g /dev/null
-select pg_temp.add_ready_jobs('warm up', 20000), pg_temp.add_jobs('later', 100000, delay => '1 week') \g /dev/null
+select pg_temp.add_ready_jobs('warm up', 30000), pg_temp.add_jobs('later', 100000, delay => '1 week') \g /dev/null
 select pg_temp.add_ready_jobs(state, 30000)
 from unnest(array['never analysed', 'analysed when empty', 'analysed', 'tenants apart']) as state \g /dev/null
 

@@ -107,7 +107,12 @@ select dblink_send_query(
 ) \g /dev/null
 do $$
 begin
-  while not exists (select from pg_catalog.pg_locks where not granted) loop
+  while not exists (
+    select
+    from pg_catalog.pg_locks
+    where not granted
+      and relation = 'soniq.finished_jobs_default'::regclass
+  ) loop
     perform pg_catalog.pg_sleep(0.01);
   end loop;
 end;
