@@ -18,7 +18,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select binding.tenant
   from soniq.tenant_logins as binding
-  where binding.login = pg_catalog.to_regrole(pg_catalog.quote_ident(session_user));
+  where binding.login = session_user;
 $$;
 
 comment on function soniq._bound_tenant() is
@@ -221,7 +221,7 @@ begin
     soniq._check_bindable(login => bind_tenant.login),
     soniq._check_held(owner => current_user);
   insert into soniq.tenant_logins (login, tenant)
-  values (pg_catalog.to_regrole(pg_catalog.quote_ident(bind_tenant.login)), bind_tenant.tenant)
+  values (bind_tenant.login, bind_tenant.tenant)
   on conflict (login) do update
   set tenant = excluded.tenant;
   perform soniq._keep_tenants_apart();
@@ -231,7 +231,7 @@ $$;
 comment on function soniq.bind_tenant(text, text) is
 'Binds a login to a tenant: from its next statement on, in sessions that are open too, it sees and acts on that tenant''s jobs, dead letters and schedules alone, what it enqueues is that tenant''s, and what is about the whole system it is refused. It still needs one of Soniq''s roles. A login has one tenant, the one bound last; a tenant has any number of logins.
 
-login: the role that connects, by its name; not a superuser, nor a member of soniq_owner or soniq_runner. Roles that it takes on with SET ROLE make no difference.
+login: the role that connects, by its name; not a superuser, nor a member of soniq_owner or soniq_runner. Roles that it takes on with SET ROLE make no difference. Under another name it is another login: bind that before you rename it.
 tenant: 1 to 200 characters.
 
 The first binding switches row security on, for which it waits until nobody uses a table. From then on, who dumps the database has to be a superuser or have BYPASSRLS.
@@ -248,7 +248,7 @@ as $$
 #variable_conflict use_column
 begin
   delete from soniq.tenant_logins as binding
-  where binding.login = pg_catalog.to_regrole(pg_catalog.quote_ident(unbind_tenant.login));
+  where binding.login = unbind_tenant.login;
   if not found then
     return false;
   end if;

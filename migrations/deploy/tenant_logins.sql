@@ -2,9 +2,9 @@
 
 begin;
 
--- By the role and not by its name: who is renamed stays bound.
+-- By name, so that a dump is whole on a server that has not the roles yet, and binds them once they come.
 create table if not exists soniq.tenant_logins (
-  login regrole primary key,
+  login text collate "C" primary key,
   tenant text collate "C" not null
 );
 

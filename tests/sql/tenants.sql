@@ -173,8 +173,8 @@ select soniq.bind_tenant('soniq_test_Acme', 'acme');
 select soniq.bind_tenant('soniq_test_bolt', 'somebody');
 select soniq.bind_tenant('soniq_test_bolt', 'bolt');
 select bag_eq(
-  'select login::text, tenant from soniq.tenant_logins',
-  $$values ('"soniq_test_Acme"', 'acme'), ('soniq_test_bolt', 'bolt')$$, 'a login is bound to the tenant named last'
+  'select login, tenant from soniq.tenant_logins',
+  $$values ('soniq_test_Acme' collate "C", 'acme' collate "C"), ('soniq_test_bolt', 'bolt')$$, 'a login is bound to the tenant named last'
 );
 
 -- As somebody who connects: with whatever else it then takes on.
@@ -393,13 +393,9 @@ select is(
   (select array_agg(distinct tenant) from pg_temp.claim('{tenants,default}', 10)), '{acme}', 'runners claim whosever jobs there are'
 );
 
--- By the role and not by its name.
-alter role "soniq_test_Acme" rename to soniq_test_acme2;
-select is(pg_temp.as_login('soniq_test_acme2', 'select soniq._bound_tenant()'), 'acme', 'who is renamed stays bound');
-
-select is(soniq.unbind_tenant('soniq_test_acme2'), true, 'a binding is taken away');
+select is(soniq.unbind_tenant('soniq_test_Acme'), true, 'a binding is taken away');
 select is(
-  pg_temp.as_login('soniq_test_acme2', 'select array_agg(distinct tenant) from soniq.all_jobs'), '{acme,bolt,NULL}',
+  pg_temp.as_login('soniq_test_Acme', 'select array_agg(distinct tenant) from soniq.all_jobs'), '{acme,bolt,NULL}',
   'and the login sees what its roles let it see'
 );
 select is(pg_temp.as_login('soniq_test_bolt', 'select count(distinct tenant) from soniq.all_jobs'), '1', 'the other stays bound');

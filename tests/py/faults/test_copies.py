@@ -67,6 +67,7 @@ FILL = """
     select soniq.enqueue('quick', delay => '1 week', timeout => '0');
     select soniq.replay_dead_letters(ids => '{2}');
     select soniq.run_schedule_now('nightly');
+    select soniq.bind_tenant('pg_monitor', 'acme');
     select soniq.tick();
 """
 LEFT_BEHIND = [5, 6]  # what the runner of FILL holds for ever
