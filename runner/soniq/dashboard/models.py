@@ -180,7 +180,7 @@ class Attempt(Model):
 
 
 class Job(Model):
-    """A job, whatever became of it. Left out is what the login may not see: args, headers, dedup_key, errors, result."""
+    """A job, whatever became of it; without args, headers, dedup_key, errors and result where the login may not see."""
 
     id: Id
     status: Status

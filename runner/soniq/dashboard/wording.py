@@ -7,7 +7,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-SECOND = timedelta(seconds=1)
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
@@ -35,7 +34,8 @@ def duration(value: timedelta | float | None) -> str:
     if seconds == 0:
         return "0 s"
     if seconds < 1:
-        return f"{sign}{seconds * 1000:.3g} ms" if seconds >= 0.001 else f"{sign}<1 ms"
+        digits = 0 if seconds >= 0.01 else 1
+        return f"{sign}{seconds * 1000:.{digits}f} ms" if seconds >= 0.001 else f"{sign}<1 ms"
     if seconds < 10:
         return f"{sign}{seconds:.1f} s"
     whole = round(seconds)
@@ -54,9 +54,9 @@ def ago(value: datetime | None) -> Markup:
     """How long ago, or in how long, with the exact time to be hovered over."""
     if value is None:
         return Markup(NONE)
-    away = datetime.now(UTC) - value
+    away = timedelta(seconds=round((datetime.now(UTC) - value).total_seconds()))
     told = f"{duration(away)} ago" if away >= timedelta(0) else f"in {duration(-away)}"
-    if abs(away) < SECOND:
+    if not away:
         told = "just now"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         _iso(value), exact(value), told

@@ -34,7 +34,7 @@ def charts(history: Sequence[Row]) -> list[Chart]:
             times,
             [
                 Series("given up", "dead", _column(history, "dead")),
-                Series("failed, to be retried", "failed", _failed_only(history)),
+                Series("to be retried", "failed", _failed_only(history)),
             ],
         ),
         lines(
