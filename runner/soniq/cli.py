@@ -8,6 +8,7 @@ import soniq
 from soniq.commands.common import EXIT_CODES
 from soniq.commands.completion import completion
 from soniq.commands.config import config
+from soniq.commands.dashboard import dashboard
 from soniq.commands.dead_letters import dead_letter
 from soniq.commands.doctor import doctor
 from soniq.commands.jobs import jobs
@@ -20,7 +21,14 @@ from soniq.commands.worker import scheduler
 from soniq.settings import unknown_names
 
 # In the log, or among their findings; what `completion` says is for a shell.
-TELL_OF_UNKNOWN_NAMES_THEMSELVES = ("worker", "scheduler", "config", "doctor", "completion")
+TELL_OF_UNKNOWN_NAMES_THEMSELVES = (
+    "worker",
+    "scheduler",
+    "dashboard",
+    "config",
+    "doctor",
+    "completion",
+)
 
 
 @click.group(epilog=EXIT_CODES)
@@ -44,6 +52,7 @@ for command in (
     schedules,
     dead_letter,
     doctor,
+    dashboard,
     config,
     completion,
 ):

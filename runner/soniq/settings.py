@@ -4,9 +4,10 @@ A flag wins over the environment, that over soniq.toml in the working directory,
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ class Setting:
         """What to give, for messages."""
         return str(self.parse.__doc__)
 
+    def shown(self, text: str) -> str:
+        """A value of it as anybody may see it."""
+        if not self.secret or text == self.default:
+            return text
+        return masked(text) if "://" in text else "***"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -66,6 +73,20 @@ class Settings:
     prune_schedules: bool
     unknown_jobs: str
     metrics_port: int | None
+    log_level: str
+    log_format: str
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardSettings:
+    """What the dashboard is told."""
+
+    database_url: str
+    dashboard_host: str
+    dashboard_port: int
+    dashboard_write: bool
+    dashboard_api_key: str | None
+    dashboard_trusted_header: str | None
     log_level: str
     log_format: str
 
@@ -104,8 +125,19 @@ def read_settings(
     environment: Mapping[str, str], flags: Mapping[str, str | None], file: Path = FILE
 ) -> Settings:
     """The settings of a runner. Raises BadSettings, whose message names every one that is missing or wrong."""
-    values = _read(SETTINGS, environment, flags, file)
-    return Settings(**values)
+    return Settings(**read_some(names_of(Settings), environment, flags, file))
+
+
+def read_dashboard_settings(
+    environment: Mapping[str, str], flags: Mapping[str, str | None], file: Path = FILE
+) -> DashboardSettings:
+    """Those of the dashboard. Raises BadSettings likewise."""
+    return DashboardSettings(**read_some(names_of(DashboardSettings), environment, flags, file))
+
+
+def names_of(kind: type[Settings] | type[DashboardSettings]) -> tuple[str, ...]:
+    """The names of the settings that one of these needs."""
+    return tuple(each.name for each in fields(kind))
 
 
 def read_some(
@@ -214,7 +246,9 @@ def _find(
             try:
                 return Found(setting, text, source, setting.parse(text), None)
             except (ValueError, KeyError):
-                shown = "***" if setting.secret and "://" not in text else repr(masked(text))
+                # An address may have come to the wrong variable.
+                shown = setting.shown(text)
+                shown = shown if shown == "***" else repr(masked(shown))
                 name = setting.variable
                 if source != name:
                     name = f"{name} (from {source})"
@@ -237,7 +271,43 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         problems.append(
             f"SONIQ_POOL_MIN_SIZE is {least}: give no more than SONIQ_POOL_MAX_SIZE, which is {most}"
         )
+    if problem := _access_problem(values):
+        problems.append(problem)
     return problems
+
+
+def check_access(*, write: bool, api_key: str | None, trusted_header: str | None) -> None:
+    """Raises BadSettings where anybody could act by the dashboard, or its key or header is not one."""
+    problems = []
+    values: dict[str, Any] = {"dashboard_write": write}
+    for name, parse, text in (
+        ("dashboard_api_key", _api_key, api_key),
+        ("dashboard_trusted_header", _header, trusted_header),
+    ):
+        try:
+            values[name] = None if text is None else parse(text)
+        except ValueError:
+            setting = next(each for each in SETTINGS if each.name == name)
+            problems.append(
+                f"{name.removeprefix('dashboard_')} is {setting.shown(text or '')!r}: {parse.__doc__}"
+            )
+    problems += filter(None, [_access_problem(values)])
+    if problems:
+        raise BadSettings("\n".join(problems))
+
+
+def _access_problem(values: Mapping[str, Any]) -> str | None:
+    names = ("dashboard_write", "dashboard_api_key", "dashboard_trusted_header")
+    if not all(name in values for name in names):
+        return None
+    write, api_key, trusted_header = (values[name] for name in names)
+    if not write or api_key or trusted_header:
+        return None
+    return (
+        "SONIQ_DASHBOARD_WRITE is true, and nothing tells who may act: set SONIQ_DASHBOARD_API_KEY to a long"
+        " secret, as of `openssl rand -hex 32`, or SONIQ_DASHBOARD_TRUSTED_HEADER to the header by which your"
+        " proxy says who has signed in"
+    )
 
 
 def check_pool(settings: Settings) -> None:
@@ -313,14 +383,48 @@ def _size(text: str) -> int:
     return number
 
 
-def _port(text: str) -> int | None:
+def _port(text: str) -> int:
     """give a port from 1 to 65535"""
-    if text == "unset":
-        return None
     number = int(text)
     if not 0 < number < 65536:
         raise ValueError
     return number
+
+
+def _optional_port(text: str) -> int | None:
+    """give a port from 1 to 65535"""
+    return None if text == "unset" else _port(text)
+
+
+def _host(text: str) -> str:
+    """give the name or address of an interface, as in 127.0.0.1, or 0.0.0.0 for all"""
+    if not re.fullmatch(r"[\w.:%-]+", text, re.ASCII):
+        raise ValueError
+    return text
+
+
+def _api_key(text: str) -> str:
+    """give a secret of 16 characters or more of printable ASCII, as `openssl rand -hex 32` makes one"""
+    if not re.fullmatch(r"[!-~]{16,}", text):
+        raise ValueError
+    return text
+
+
+def _optional_api_key(text: str) -> str | None:
+    """give a secret of 16 characters or more of printable ASCII, as `openssl rand -hex 32` makes one"""
+    return None if text == "unset" else _api_key(text)
+
+
+def _header(text: str) -> str:
+    """give the name of an HTTP header, as in X-Forwarded-User"""
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):
+        raise ValueError
+    return text
+
+
+def _optional_header(text: str) -> str | None:
+    """give the name of an HTTP header, as in X-Forwarded-User"""
+    return None if text == "unset" else _header(text)
 
 
 def _seconds(text: str) -> float:
@@ -459,9 +563,38 @@ SETTINGS = (
     Setting(
         "metrics_port",
         "unset",
-        _port,
+        _optional_port,
         "Where /metrics, /healthz and /readyz are served; unset, nowhere.",
     ),
     Setting("log_level", "INFO", _log_level, "DEBUG, INFO, WARNING or ERROR."),
     Setting("log_format", "text", _log_format, "text, or json: one object a line."),
+    Setting(
+        "dashboard_host",
+        "127.0.0.1",
+        _host,
+        "The interface at which the dashboard is served; 0.0.0.0 is all of them.",
+    ),
+    Setting("dashboard_port", "8787", _port, "And the port."),
+    Setting(
+        "dashboard_write",
+        "false",
+        _yes_or_no,
+        "true lets people act by the dashboard, which takes a key or a trusted header; false only lets them look.",
+    ),
+    Setting(
+        "dashboard_api_key",
+        "unset",
+        _optional_api_key,
+        "A secret of 16 characters or more, without which nothing is shown: people sign in with it, programs send"
+        " it as Authorization: Bearer.",
+        secret=True,
+    ),
+    Setting(
+        "dashboard_trusted_header",
+        "unset",
+        _optional_header,
+        "The header in which your proxy names who has signed in, as in X-Forwarded-User; nothing is shown to"
+        " requests without it. The proxy has to remove it from what comes from outside, and be the only one that"
+        " reaches the dashboard.",
+    ),
 )

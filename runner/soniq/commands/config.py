@@ -12,7 +12,6 @@ from soniq.commands.common import (
     told_in_a_line,
 )
 from soniq.commands.flags import as_texts, setting_options
-from soniq.database import masked
 from soniq.settings import Found, find_settings, unknown_in_file, unknown_names
 
 
@@ -42,7 +41,7 @@ def config(as_json: bool, **flags: str | bool | None) -> None:
 def _shown(found: Found) -> str:
     if found.text is None:
         return "not set"
-    return masked(found.text) if found.setting.secret else found.text
+    return found.setting.shown(found.text)
 
 
 def _as_object(found: Found) -> dict[str, str | None]:

@@ -15,14 +15,21 @@ from soniq import logs, modules, runner, ticking
 from soniq.commands.common import EXIT_CODES, print_json, told_in_a_line
 from soniq.commands.flags import as_texts, setting_options
 from soniq.errors import BadSettings, SoniqError
-from soniq.settings import Settings, check_pool, read_settings, read_some, unknown_names
+from soniq.settings import (
+    Settings,
+    check_pool,
+    names_of,
+    read_settings,
+    read_some,
+    unknown_names,
+)
 
 log = logging.getLogger("soniq")
 SCHEDULER_SETTINGS = ("database_url", "tick_interval", "log_level", "log_format")
 
 
 @click.command("worker", epilog=EXIT_CODES)
-@setting_options()
+@setting_options(names_of(Settings))
 @click.option("--burst", is_flag=True, help="Stop when no job is ready and none runs.")
 @click.option("--run-once", is_flag=True, help="Run one job, if one is ready, and stop.")
 @click.version_option(soniq.__version__, prog_name="soniq-runner")
@@ -37,10 +44,10 @@ def main(burst: bool, run_once: bool, **flags: str | bool | None) -> None:
 
 
 def _run(flags: dict[str, str | None], *, burst: bool, at_most: int | None) -> None:
-    with _with_unknown_names():
+    with with_unknown_names():
         settings = read_settings(os.environ, flags)
     logs.set_up(settings.log_level, settings.log_format)
-    _warn_of_unknown_names()
+    warn_of_unknown_names()
     code = _import(settings)
     for app in code.apps:
         app.take_settings(settings)
@@ -50,7 +57,7 @@ def _run(flags: dict[str, str | None], *, burst: bool, at_most: int | None) -> N
 
 
 @contextmanager
-def _with_unknown_names() -> Iterator[None]:
+def with_unknown_names() -> Iterator[None]:
     """Adds to BadSettings the names that nobody reads: a misspelt one may be why another is missing."""
     try:
         yield
@@ -58,7 +65,8 @@ def _with_unknown_names() -> Iterator[None]:
         raise BadSettings("\n".join([str(error), *unknown_names(os.environ)])) from error
 
 
-def _warn_of_unknown_names() -> None:
+def warn_of_unknown_names() -> None:
+    """Logs a line for each SONIQ_* name that nobody reads."""
     for line in unknown_names(os.environ):
         log.warning("%s", line)
 
@@ -103,10 +111,10 @@ def scheduler(once: bool, as_json: bool, **flags: str | bool | None) -> None:
     if as_json and not once:
         raise click.UsageError("--json goes with --once")
     with told_in_a_line("soniq scheduler"):
-        with _with_unknown_names():
+        with with_unknown_names():
             settings = read_some(SCHEDULER_SETTINGS, os.environ, as_texts(flags))
         logs.set_up(settings["log_level"], settings["log_format"])
-        _warn_of_unknown_names()
+        warn_of_unknown_names()
         url = settings["database_url"]
         if once:
             done = asyncio.run(ticking.tick_once(url))

@@ -1,0 +1,566 @@
+"""What is shown: one function for each thing, with the SQL that finds it. Pages and API read here and nowhere else.
+
+Nothing is counted that grows with the history, and no list uses OFFSET: a list goes on below the id where it ended. A
+filter for which there is no index looks through so many jobs at most, and then says how far it got.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from soniq.commands.schedules import LATE
+from soniq.dashboard.filters import JobFilter, LetterFilter
+from soniq.dashboard.reaching import Database
+
+Row = dict[str, Any]
+Span = Literal["hour", "day", "week"]
+LENGTHS: dict[str, timedelta] = {
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
+
+PAGE = 50
+# So many jobs are looked through for those that match; fewer where each one's args have to be read.
+WINDOW = 2000
+WINDOW_OF_ARGS = 500
+MOST_SCHEDULES = 500
+MOST_RUNNERS = 200
+# Of what a runner has at work.
+MOST_RUNNING = 500
+
+
+# How things stand.
+
+
+async def concerns(database: Database) -> list[Row]:
+    """What is wrong now, the worst first."""
+    return await database.rows("select severity, kind, subject, message from soniq.concerns")
+
+
+async def history(database: Database, span: Span, queue: str | None = None) -> list[Row]:
+    """What became of jobs over time, the oldest first; NULL where nobody looked."""
+    return await database.rows(
+        "select * from soniq.history(length => $1, queue => $2)", LENGTHS[span], queue
+    )
+
+
+async def history_summary(database: Database, span: Span, queue: str | None = None) -> Row:
+    """The same in one row, with percentiles."""
+    found = await database.row(
+        "select * from soniq.history_summary(length => $1, queue => $2)", LENGTHS[span], queue
+    )
+    assert found is not None
+    return found
+
+
+async def runner_summary(database: Database) -> Row:
+    """How many runners are alive, silent and lost, and how many of their slots are in use."""
+    found = await database.row(
+        """
+        select
+          count(*) filter (where state = 'alive') as alive,
+          count(*) filter (where state = 'silent') as silent,
+          count(*) filter (where state = 'lost') as lost,
+          coalesce(sum(running), 0)::bigint as running,
+          coalesce(sum(concurrency) filter (where state <> 'lost'), 0)::bigint as concurrency
+        from soniq.runner_stats
+        """
+    )
+    assert found is not None
+    return found
+
+
+async def metrics(database: Database) -> list[Row]:
+    """What a scraper is told."""
+    return await database.rows("select name, labels, value from soniq.metrics()")
+
+
+# Queues.
+
+
+async def queues(database: Database) -> list[Row]:
+    """Every queue by name; the view finds all of them whatever is asked."""
+    return await database.rows(
+        """
+        select
+          stats.queue, stats.ready, stats.scheduled, stats.processing, stats.overdue, stats.dead_letters,
+          stats.oldest_ready_age, stats.paused, stats.is_estimate, stats.count_age
+        from soniq.queue_stats as stats
+        order by stats.queue
+        """
+    )
+
+
+async def queue(database: Database, name: str) -> Row | None:
+    """One queue, with the defaults that it has of its own; None if nobody has ever used it."""
+    return await database.row(
+        """
+        select
+          stats.queue, stats.ready, stats.scheduled, stats.processing, stats.overdue, stats.dead_letters,
+          stats.oldest_ready_age, stats.paused, stats.is_estimate, stats.count_age,
+          own.priority, own.max_attempts, own.timeout, own.retention, own.max_depth
+        from soniq.queue_stats as stats
+        left join soniq.queues as own
+          on own.queue = stats.queue
+        where stats.queue = $1
+        """,
+        name,
+    )
+
+
+def worst_first(queues: Sequence[Row]) -> list[Row]:
+    """Queues, those first whose oldest job has waited longest, then those with most dead letters and most jobs."""
+    nothing = timedelta(0)
+    return sorted(
+        queues,
+        key=lambda each: (
+            -(each["oldest_ready_age"] or nothing),
+            -each["dead_letters"],
+            -each["ready"] - each["processing"],
+            each["queue"],
+        ),
+    )
+
+
+def total(queues: Sequence[Row]) -> Row:
+    """What queues come to together."""
+    ages = [each["oldest_ready_age"] for each in queues if each["oldest_ready_age"] is not None]
+    return {
+        **{
+            name: sum(each[name] for each in queues)
+            for name in ("ready", "scheduled", "processing", "dead_letters", "paused")
+        },
+        "oldest_ready_age": max(ages, default=None),
+        "is_estimate": any(each["is_estimate"] for each in queues),
+        "count_age": max((each["count_age"] for each in queues), default=timedelta(0)),
+    }
+
+
+# Jobs.
+
+# What an observer may see, and what only an admin.
+COLUMNS = """
+    job.id, job.status, job.job_name, job.queue, job.priority, job.scheduled_at, job.enqueued_at, job.attempt,
+    job.max_attempts, job.timeout, job.runner_id, job.claimed_at, job.deadline, job.replay_of, job.schedule, job.due_at,
+    job.ended_at, job.reason, job.replay_count, job.tenant
+"""
+INNER_COLUMNS = ("args", "headers", "dedup_key", "errors", "result")
+# Where jobs of a status are, as the planner understands it: with a literal it leaves out the other tables. A status
+# that shares its table is chosen after the window, since nothing says how far apart its jobs lie.
+WHERE_THEY_ARE = {
+    None: "true",
+    "queued": "job.status = 'queued'",
+    "processing": "job.status = 'processing'",
+    "done": "job.status in ('done', 'cancelled')",
+    "cancelled": "job.status in ('done', 'cancelled')",
+    "dead_letter": "job.status = 'dead_letter'",
+}
+# Bisections of the ids, which come in the order of time but for what a transaction took long over.
+MOST_PROBES = 40
+LATE_COMMITS = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of a list.
+
+    before: the id below which the list goes on; None at its end. searched_to: where nothing more matched in what was
+    looked through, up to when that was; then the list may go on.
+    """
+
+    rows: list[Row]
+    before: int | None
+    searched_to: datetime | None = None
+
+
+async def jobs(database: Database, wanted: JobFilter) -> Listed:
+    """Jobs that match, the latest first. args are None where the login may not see them."""
+    if wanted.text and not database.rights.sees_args:
+        return Listed([], None)
+    before = wanted.before
+    if before is None and wanted.until is not None:
+        before = await first_id_since(database, wanted.until + LATE_COMMITS, wanted.status)
+    window = PAGE + 1
+    if wanted.is_narrow:
+        window = WINDOW_OF_ARGS if wanted.text else WINDOW
+    found = await database.rows(
+        f"""
+        with job as materialized (
+          select
+            job.id, job.status, job.job_name, job.queue, job.tenant, job.enqueued_at
+            {", job.args" if wanted.text else ""}
+          from ({_by_id(wanted.status)}) as job
+          limit $8
+        ),
+        matching as (
+          select job.id
+          from job
+          where ($2::text is null or job.status::text = $2)
+            and ($3::text is null or job.queue = $3)
+            and ($4::text is null or job.job_name = $4)
+            and ($5::text is null or job.tenant = $5)
+            and ($6::timestamptz is null or job.enqueued_at >= $6)
+            and ($7::timestamptz is null or job.enqueued_at < $7)
+            {"and strpos(lower(job.args::text), lower($9)) > 0" if wanted.text else ""}
+          order by job.id desc
+          limit {PAGE + 1:d}
+        )
+        select
+          array(select id from matching) as ids,
+          (select count(*) from job) as looked_at,
+          (select min(id) from job) as lowest,
+          (select max(enqueued_at) from job) as latest,
+          (select enqueued_at from job order by id limit 1) as reached
+        """,
+        before,
+        wanted.status,
+        wanted.queue,
+        wanted.name,
+        wanted.tenant,
+        wanted.since,
+        wanted.until,
+        window,
+        *([wanted.text] if wanted.text else []),
+    )
+    [window_found] = found
+    ids = window_found["ids"]
+    rows = await _jobs_of(database, ids[:PAGE], wanted.status)
+    if len(ids) > PAGE:
+        return Listed(rows, ids[PAGE - 1])
+    ended = window_found["looked_at"] < window or (
+        wanted.since is not None and window_found["latest"] < wanted.since - LATE_COMMITS
+    )
+    if ended:
+        return Listed(rows, None)
+    return Listed(rows, window_found["lowest"], window_found["reached"])
+
+
+def _by_id(status: str | None) -> str:
+    """The jobs that may have a status, the latest first, below the id $1."""
+    # Leases have an index. In the order of ids, the planner would look for them among all that is queued.
+    materialized = "materialized" if status == "processing" else "not materialized"
+    return f"""
+        with each_job as {materialized} (
+          select * from soniq.all_jobs as job where {WHERE_THEY_ARE[status]}
+        )
+        select * from each_job where $1::bigint is null or each_job.id < $1 order by each_job.id desc
+    """
+
+
+async def first_id_since(
+    database: Database, time: datetime, status: str | None = None
+) -> int | None:
+    """An id below which all jobs were enqueued before this time, but for those committed late; None if all were."""
+    ends = await database.row(
+        f"""
+        select
+          (select job.id from soniq.all_jobs as job where {WHERE_THEY_ARE[status]} order by job.id limit 1) as low,
+          (select job.id from soniq.all_jobs as job where {WHERE_THEY_ARE[status]} order by job.id desc limit 1) as high
+        """
+    )
+    assert ends is not None
+    if ends["low"] is None:
+        return None
+    low, high = ends["low"], ends["high"] + 1
+    while high - low > WINDOW // 2:
+        middle = (low + high) // 2
+        enqueued_at = await database.value(
+            f"""
+            select job.enqueued_at
+            from soniq.all_jobs as job
+            where {WHERE_THEY_ARE[status]}
+              and job.id <= $1
+            order by job.id desc
+            limit 1
+            """,
+            middle,
+        )
+        if enqueued_at is not None and enqueued_at >= time:
+            high = middle
+        else:
+            low = middle
+    return int(high)
+
+
+async def _jobs_of(database: Database, ids: Sequence[int], status: str | None) -> list[Row]:
+    if not ids:
+        return []
+    inner = (
+        """
+        , left(job.args::text, 300) as args
+        , left(concat_ws(': ', job.errors -> -1 ->> 'type', job.errors -> -1 ->> 'message'), 300) as last_error
+        """
+        if database.rights.sees_args
+        else ", null::text as args, null::text as last_error"
+    )
+    # They lie together, so one range is read of each table; the planner would look for each of them in every partition.
+    return await database.rows(
+        f"""
+        select {COLUMNS} {inner}
+        from soniq.all_jobs as job
+        where {WHERE_THEY_ARE[status]}
+          and job.id between $1 and $2
+          and job.id + 0 = any ($3::bigint[])
+        order by job.id desc
+        """,
+        min(ids),
+        max(ids),
+        ids,
+    )
+
+
+async def job(database: Database, job_id: int) -> Row | None:
+    """One job, whatever became of it; what the login may not see of it is left out."""
+    inner = "".join(f", job.{name}" for name in INNER_COLUMNS) if database.rights.sees_args else ""
+    return await database.row(
+        f"select {COLUMNS} {inner} from soniq.all_jobs as job where job.id = $1", job_id
+    )
+
+
+async def runner_of(database: Database, runner_id: int) -> Row | None:
+    """Where a runner is, if it is still on the list."""
+    return await database.row(
+        "select runner_id, host, pid from soniq.runners where runner_id = $1", runner_id
+    )
+
+
+async def last_replayed(database: Database, letter_id: int) -> datetime | None:
+    """When a dead letter was replayed last, where the login may know."""
+    if not database.rights.sees_letters:
+        return None
+    found: datetime | None = await database.value(
+        "select last_replayed_at from soniq.dead_letter_jobs where id = $1", letter_id
+    )
+    return found
+
+
+async def last_replay(database: Database, letter_id: int, replayed_at: datetime) -> Row | None:
+    """The job that a dead letter was last replayed as, if it is found among those enqueued at that time."""
+    from_id = await first_id_since(database, replayed_at + timedelta(seconds=1))
+    return await database.row(
+        f"""
+        select replay.id, replay.status
+        from (
+          select job.id, job.status, job.replay_of
+          from soniq.all_jobs as job
+          where job.id > $1
+            and ($2::bigint is null or job.id < $2)
+          order by job.id desc
+          limit {2 * WINDOW:d}
+        ) as replay
+        where replay.replay_of = $1
+        order by replay.id desc
+        limit 1
+        """,
+        letter_id,
+        from_id,
+    )
+
+
+# Dead letters.
+
+
+async def letter_groups(database: Database) -> list[Row]:
+    """What the dead letters not replayed died of, the most frequent first."""
+    return await database.rows(
+        """
+        select
+          job_name, error_type, error_pattern, letters, first_at, last_at, latest_id, is_partial, count_age,
+          letters::double precision / sum(letters) over () as share
+        from soniq.dead_letter_groups
+        order by letters desc, last_at desc
+        """
+    )
+
+
+async def letters(database: Database, wanted: LetterFilter) -> Listed:
+    """Dead letters that match, those with the highest ids first, each with its last error."""
+    window = WINDOW if wanted.is_narrow else PAGE + 1
+    [found] = await database.rows(
+        f"""
+        with letter as materialized (
+          select
+            each.id, each.job_name, each.queue, each.error_type, each.error_pattern, each.dead_at, each.replay_count
+          from soniq.dead_letter_jobs as each
+          where $1::bigint is null or each.id < $1
+          order by each.id desc
+          limit $8
+        ),
+        matching as (
+          select letter.id
+          from letter
+          where ($2::text is null or letter.job_name = $2)
+            and ($3::text is null or letter.queue = $3)
+            and ($4::text is null or letter.error_type = $4)
+            and ($5::text is null or letter.error_pattern = $5)
+            and ($6::timestamptz is null or letter.dead_at >= $6)
+            and ($7::timestamptz is null or letter.dead_at < $7)
+            and (not $9::boolean or letter.replay_count = 0)
+          order by letter.id desc
+          limit {PAGE + 1:d}
+        )
+        select
+          array(select id from matching) as ids,
+          (select count(*) from letter) as looked_at,
+          (select min(id) from letter) as lowest,
+          (select dead_at from letter order by id limit 1) as reached
+        """,
+        wanted.before,
+        wanted.name,
+        wanted.queue,
+        wanted.error_type,
+        wanted.error_pattern,
+        wanted.since,
+        wanted.until,
+        window,
+        wanted.waiting,
+    )
+    ids = found["ids"]
+    rows = await _letters_of(database, ids[:PAGE])
+    if len(ids) > PAGE:
+        return Listed(rows, ids[PAGE - 1])
+    if found["looked_at"] < window:
+        return Listed(rows, None)
+    return Listed(rows, found["lowest"], found["reached"])
+
+
+async def _letters_of(database: Database, ids: Sequence[int]) -> list[Row]:
+    return await database.rows(
+        """
+        select
+          letter.id, letter.job_name, letter.queue, letter.reason, letter.attempt, letter.max_attempts,
+          letter.enqueued_at, letter.dead_at, letter.replay_count, letter.last_replayed_at, letter.tenant,
+          letter.error_type, left(letter.errors -> -1 ->> 'message', 300) as error_message
+        from soniq.dead_letter_jobs as letter
+        where letter.id = any ($1::bigint[])
+        order by letter.id desc
+        """,
+        ids,
+    )
+
+
+# Schedules.
+
+
+async def schedules(database: Database) -> list[Row]:
+    """Schedules by name, with their state and their next run."""
+    return await database.rows(
+        # Read as they lie and then sorted: in the order of names, each would be a page of its own.
+        f"""
+        with schedule as materialized (
+          select {SCHEDULE_COLUMNS}
+          from soniq.schedules as each
+        )
+        select schedule.*, {STATE} as state
+        from schedule
+        left join soniq.settings
+          on true
+        order by schedule.name
+        limit {MOST_SCHEDULES:d}
+        """
+    )
+
+
+async def schedule(database: Database, name: str) -> Row | None:
+    """One schedule, with its args where the login may see them."""
+    args = ", each.args" if database.rights.sees_args else ""
+    return await database.row(
+        f"""
+        select schedule.*, {STATE} as state
+        from (
+          select {SCHEDULE_COLUMNS} {args}
+          from soniq.schedules as each
+          where each.name = $1
+        ) as schedule
+        left join soniq.settings
+          on true
+        """,
+        name,
+    )
+
+
+async def next_runs(database: Database, name: str, runs: int = 10) -> list[Row]:
+    """When a schedule fires next, and what the clock in its own zone shows then."""
+    return await database.rows(
+        "select run_at, local_time from soniq.preview_schedule(name => $1, runs => $2)", name, runs
+    )
+
+
+async def last_runs(database: Database, name: str, last_job_id: int | None) -> list[Row]:
+    """The jobs that a schedule enqueued last, of those enqueued not long before the last one."""
+    if last_job_id is None:
+        return []
+    return await database.rows(
+        f"""
+        select run.id, run.status, run.due_at, run.claimed_at, run.ended_at
+        from (
+          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at, job.schedule
+          from soniq.all_jobs as job
+          where job.id <= $2
+          order by job.id desc
+          limit {WINDOW:d}
+        ) as run
+        where run.schedule = $1
+        order by run.id desc
+        limit 10
+        """,
+        name,
+        last_job_id,
+    )
+
+
+SCHEDULE_COLUMNS = """
+    each.name, each.job_name, each.cron, each.every, each.timezone, each.queue, each.priority, each.max_attempts,
+    each.timeout, each.missed_runs, each.max_missed_runs, each.allow_overlap, each.paused, each.next_run_at,
+    each.last_due_at, each.last_job_id, each.source, each.tenant, each.created_at, each.registered_at
+"""
+# A login bound to a tenant sees no settings; then nothing is told to be late.
+STATE = f"""
+    case
+      when schedule.paused then 'paused'
+      when schedule.next_run_at is null then 'ended'
+      when {LATE} then 'late'
+      else 'active'
+    end
+"""
+
+
+# Runners.
+
+
+async def runners(database: Database) -> list[Row]:
+    """Every runner on the list: the lost and the silent first, then the one that has run its oldest job for longest."""
+    return await database.rows(
+        f"""
+        select
+          runner.runner_id, runner.host, runner.pid, runner.runner_version, runner.queues, runner.concurrency,
+          runner.running, runner.oldest_running_age, runner.count_age, runner.silent_for, runner.state,
+          runner.registered_at
+        from soniq.runner_stats as runner
+        order by runner.state = 'alive', runner.oldest_running_age desc nulls last, runner.runner_id
+        limit {MOST_RUNNERS:d}
+        """
+    )
+
+
+async def running(database: Database, runner_id: int | None = None) -> list[Row]:
+    """What runners have at work, those first whose deadline is nearest."""
+    return await database.rows(
+        f"""
+        with lease as materialized (
+          select
+            job.id, job.job_name, job.queue, job.attempt, job.max_attempts, job.runner_id, job.claimed_at, job.deadline
+          from soniq.all_jobs as job
+          where job.status = 'processing'
+            and ($1::bigint is null or job.runner_id = $1)
+          order by job.deadline
+          limit {MOST_RUNNING:d}
+        )
+        select lease.*, soniq.clock() - lease.claimed_at as running_for
+        from lease
+        order by lease.claimed_at, lease.id
+        """,
+        runner_id,
+    )

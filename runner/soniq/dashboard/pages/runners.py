@@ -1,0 +1,38 @@
+"""Runners: whether they are heard of, and what each has at work."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from soniq.dashboard import looking
+from soniq.dashboard.rendering import page
+from soniq.dashboard.site import site_of
+
+router = APIRouter()
+# On the page of all; one's own shows all there are.
+A_FEW = 5
+
+
+@router.get("/runners", name="runners")
+async def runners(request: Request) -> Response:
+    """?id= for one of them."""
+    given = request.query_params.get("id", "")
+    runner_id = int(given) if given.isascii() and given.isdecimal() and len(given) < 19 else None
+    async with site_of(request).reach.database() as database:
+        found = await looking.runners(database)
+        running = await looking.running(database, runner_id)
+    if runner_id is not None:
+        found = [each for each in found if each["runner_id"] == runner_id]
+    at_work = {
+        each["runner_id"]: [job for job in running if job["runner_id"] == each["runner_id"]]
+        for each in found
+    }
+    return page(
+        request,
+        "runners.html",
+        database.rights,
+        current="runners",
+        runners=found,
+        running=at_work,
+        shown=None if runner_id is not None else A_FEW,
+        runner_id=runner_id,
+    )
