@@ -14,7 +14,7 @@ from pathlib import Path
 import soniq
 from testing.outcome import CheckFailed
 
-from . import cost, drain, enqueue, held_xmin, latency, scale, scrape, soak, steady, tick, vacuum
+from . import cost, drain, enqueue, held_xmin, latency, pages, scale, scrape, soak, steady, tick, vacuum
 from .peers import comparison
 from .rounds import progress
 from .section import Measure, Options, Section, Verdict
@@ -31,6 +31,7 @@ WORKLOADS: Mapping[str, Measure] = {
     "soak": soak.measure,
     "peers": comparison.measure,
     "scrape": scrape.measure,
+    "pages": pages.measure,
     "tick": tick.measure,
     "vacuum": vacuum.measure,
 }
