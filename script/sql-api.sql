@@ -49,7 +49,7 @@ values
   (
     'Watching',
     'What a scraper calls. For people there are the views `soniq.concerns`, `soniq.queue_stats`, `soniq.job_stats`, `soniq.runner_stats` and `soniq.dead_letter_groups`.',
-    '{metrics, history, history_summary}'
+    '{metrics, history}'
   ),
   (
     'Tenants',

@@ -103,8 +103,9 @@ as $$
     null,
     pg_catalog.format('%s given up in the last hour', soniq._jobs_in_words(jobs => lately.dead)),
     lately.dead::double precision
-  from soniq.history_summary(length => '1 hour') as lately
-  where lately.dead > 0
+  from soniq.history(length => '1 hour') as lately
+  where lately.is_whole
+    and lately.dead > 0
   union all
   select
     case when lately.failed > lately.done then 2 else 3 end,
@@ -115,8 +116,9 @@ as $$
       soniq._jobs_in_words(jobs => lately.failed), soniq._jobs_in_words(jobs => lately.done)
     ),
     lately.failed
-  from soniq.history_summary(length => '10 minutes') as lately
-  where lately.failed >= 10
+  from soniq.history(length => '10 minutes') as lately
+  where lately.is_whole
+    and lately.failed >= 10
     and lately.failed * 10 > lately.done;
 $$;
 

@@ -49,7 +49,6 @@ as $$
     ('function', 'cron_next', null, '{observer,admin}'),
     ('function', 'cron_preview', null, '{observer,admin}'),
     ('function', 'history', null, '{observer,admin}'),
-    ('function', 'history_summary', null, '{observer,admin}'),
     ('function', 'metrics', null, '{runner,observer,admin}'),
     ('function', 'preview_schedule', null, '{observer,admin}'),
     ('function', 'version', null, '{runner,observer,admin}'),
@@ -156,6 +155,8 @@ as $$
     ('function', 'unbind_tenant', null, '{}'),
     ('relation', 'claimed_job', null, '{}'),
     ('relation', 'history', null, '{}'),
+    ('relation', 'history_of_all', null, '{}'),
+    ('relation', 'history_of_queues', null, '{}'),
     ('relation', 'tallies', null, '{}'),
     ('relation', 'tenant_logins', null, '{}');
 $$;

@@ -4,7 +4,7 @@ begin;
 
 create table if not exists soniq.dead_letter_jobs (
   id bigint primary key,
-  job_name text not null,
+  job_name text collate "C" not null,
   queue text collate "C" not null,
   priority smallint not null,
   args jsonb not null,
@@ -28,8 +28,8 @@ create table if not exists soniq.dead_letter_jobs (
   dead_at timestamptz not null,
   replay_count integer not null default 0,
   last_replayed_at timestamptz,
-  error_type text generated always as (pg_catalog.left(errors -> -1 ->> 'type', 200)) stored,
-  error_pattern text generated always as (pg_catalog.left(pg_catalog.regexp_replace(
+  error_type text collate "C" generated always as (pg_catalog.left(errors -> -1 ->> 'type', 200)) stored,
+  error_pattern text collate "C" generated always as (pg_catalog.left(pg_catalog.regexp_replace(
     pg_catalog.left(errors -> -1 ->> 'message', 500),
     '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\m[0-9a-zA-Z_-]*[0-9]{4}[0-9a-zA-Z_-]*',
     '#',
@@ -42,6 +42,9 @@ create index if not exists dead_letter_jobs_by_time on soniq.dead_letter_jobs (d
 -- What is counted for each queue, since each waits for somebody to look at it.
 create index if not exists dead_letter_jobs_not_replayed on soniq.dead_letter_jobs (queue)
 where replay_count = 0;
+
+-- Those that died of one thing, the latest first.
+create index if not exists dead_letter_jobs_by_error on soniq.dead_letter_jobs (job_name, error_type, error_pattern, id);
 
 do $$
 begin

@@ -7,8 +7,8 @@ begin;
 -- partition takes what no day has been made for, so that nothing is ever refused for want of one.
 create table if not exists soniq.finished_jobs (
   id bigint not null,
-  job_name text not null,
-  queue text not null,
+  job_name text collate "C" not null,
+  queue text collate "C" not null,
   priority smallint not null,
   status soniq.job_status not null check (status in ('done', 'cancelled')),
   args jsonb not null,

@@ -2,7 +2,7 @@
 
 begin;
 
--- A row is written once a minute while its span lasts, and finds room for that on its page.
+-- What is of all queues together lies apart, and so on few pages: it is what is asked for most.
 create table if not exists soniq.history (
   queue text collate "C" not null,
   span interval not null,
@@ -17,10 +17,21 @@ create table if not exists soniq.history (
   run_times bigint[] not null,
   primary key (queue, span, began_at)
 )
+partition by list (queue);
+
+-- A row is written once a minute while its span lasts, and finds room for that on its page.
+create table if not exists soniq.history_of_all partition of soniq.history
+for values in ('')
+with (fillfactor = 70);
+
+create table if not exists soniq.history_of_queues partition of soniq.history
+default
 with (fillfactor = 70);
 
 comment on table soniq.history is
   'What became of jobs, by the minute, by ten and by the hour, for each queue that had any and for all together. Written by tick() once a minute; read by history().';
+comment on table soniq.history_of_all is 'What is of all queues together.';
+comment on table soniq.history_of_queues is 'What is of each queue.';
 comment on column soniq.history.queue is 'The queue; empty for all together.';
 comment on column soniq.history.span is '1 minute, 10 minutes or 1 hour.';
 comment on column soniq.history.began_at is 'When the span began.';

@@ -18,7 +18,7 @@ $$;
 -- comes early because what is left behind lies on the path of the next claim.
 create table if not exists soniq.jobs (
   id bigint generated always as identity primary key,
-  job_name text not null,
+  job_name text collate "C" not null,
   queue text collate "C" not null,
   priority smallint not null check (priority between 0 and 1000),
   status soniq.job_status not null default 'queued' check (status in ('queued', 'processing')),

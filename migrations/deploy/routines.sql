@@ -6879,6 +6879,7 @@ create or replace function soniq.history(length interval default '1 hour', queue
 returns table (
   began_at timestamptz,
   span interval,
+  is_whole boolean,
   done bigint,
   cancelled bigint,
   failed bigint,
@@ -6887,8 +6888,10 @@ returns table (
   longest_wait interval,
   wait_p50 interval,
   wait_p95 interval,
+  wait_p99 interval,
   run_p50 interval,
-  run_p95 interval
+  run_p95 interval,
+  run_p99 interval
 )
 language plpgsql
 volatile
@@ -6902,6 +6905,7 @@ as $$
 declare
   as_of constant timestamptz := soniq.clock();
   step constant interval := soniq._history_span(length => length);
+  from_time constant timestamptz := pg_catalog.date_bin(step, as_of - length, timestamptz 'epoch') + step;
 begin
   perform
     soniq._check_unbound(what => 'history()'),
@@ -6909,128 +6913,82 @@ begin
 
   -- All together have a row whenever something ticked, a queue only where something happened.
   return query
-  with own as (
+  with own as materialized (
     select noted.*
     from soniq.history as noted
     where noted.queue = coalesce(history.queue, '')
       and noted.span = step
-      and noted.began_at >= as_of - history.length - step
+      and noted.began_at >= from_time
+  ),
+  told as (
+    select
+      slot.began_at, step as span, false as is_whole, own.done, own.cancelled, own.failed, own.dead, own.most_ready,
+      own.longest_wait, own.wait_times, own.run_times
+    from pg_catalog.generate_series(from_time, pg_catalog.date_bin(step, as_of, timestamptz 'epoch'), step) as slot (began_at)
+    left join own
+      on own.began_at = slot.began_at
+    union all
+    select
+      from_time,
+      history.length,
+      true,
+      sum(own.done)::bigint,
+      sum(own.cancelled)::bigint,
+      sum(own.failed)::bigint,
+      sum(own.dead)::bigint,
+      max(own.most_ready),
+      max(own.longest_wait),
+      array(
+        select sum(each.jobs)::bigint
+        from own as one
+        cross join lateral pg_catalog.unnest(one.wait_times) with ordinality as each (jobs, size)
+        group by each.size
+        order by each.size
+      ),
+      array(
+        select sum(each.jobs)::bigint
+        from own as one
+        cross join lateral pg_catalog.unnest(one.run_times) with ordinality as each (jobs, size)
+        group by each.size
+        order by each.size
+      )
+    from own
   )
   select
-    slot.began_at,
-    step,
-    coalesce(own.done, quiet.jobs),
-    coalesce(own.cancelled, quiet.jobs),
-    coalesce(own.failed, quiet.jobs),
-    coalesce(own.dead, quiet.jobs),
-    coalesce(own.most_ready, quiet.jobs),
-    coalesce(own.longest_wait, quiet.jobs * interval '1 s'),
-    soniq._percentile(by_size => own.wait_times, share => 0.5),
-    soniq._percentile(by_size => own.wait_times, share => 0.95),
-    soniq._percentile(by_size => own.run_times, share => 0.5),
-    soniq._percentile(by_size => own.run_times, share => 0.95)
-  from pg_catalog.generate_series(
-    pg_catalog.date_bin(step, as_of - history.length, timestamptz 'epoch') + step,
-    pg_catalog.date_bin(step, as_of, timestamptz 'epoch'),
-    step
-  ) as slot (began_at)
-  cross join (select case when history.queue is not null then 0::bigint end) as quiet (jobs)
-  left join own
-    on own.began_at = slot.began_at
-  order by slot.began_at;
+    told.began_at,
+    told.span,
+    told.is_whole,
+    coalesce(told.done, quiet.jobs),
+    coalesce(told.cancelled, quiet.jobs),
+    coalesce(told.failed, quiet.jobs),
+    coalesce(told.dead, quiet.jobs),
+    coalesce(told.most_ready, quiet.jobs),
+    coalesce(told.longest_wait, quiet.jobs * interval '1 s'),
+    soniq._percentile(by_size => told.wait_times, share => 0.5),
+    soniq._percentile(by_size => told.wait_times, share => 0.95),
+    soniq._percentile(by_size => told.wait_times, share => 0.99),
+    soniq._percentile(by_size => told.run_times, share => 0.5),
+    soniq._percentile(by_size => told.run_times, share => 0.95),
+    soniq._percentile(by_size => told.run_times, share => 0.99)
+  from told
+  cross join lateral (
+    select case when told.is_whole or history.queue is not null then 0::bigint end
+  ) as quiet (jobs)
+  order by told.is_whole, told.began_at;
 end;
 $$;
 
 comment on function soniq.history(interval, text) is
-'What became of jobs over time, oldest first: by the minute up to two hours back, by ten minutes up to two days, by the hour beyond. Of all queues together, what is counted is NULL where nothing ticked; percentiles are NULL where no job was done. The last span is not over yet. Jobs that are kept for no time (retention 0) are not seen when they are done.
+'What became of jobs over time, a row for each span, oldest first: by the minute up to two hours back, by ten minutes up to two days, by the hour beyond. The last span is not over yet. After these comes a row of the whole time, of which is_whole is true. Of all queues together, what is counted is NULL where nothing ticked; percentiles are NULL where no job was done. Jobs that are kept for no time (retention 0) are not seen when they are done.
 
 length: how far back, 1 minute to 1 year; hours are kept for soniq.settings.history_retention.
 queue: of this queue; NULL is all together.
 
 done, cancelled, dead: jobs that were done, cancelled, given up. failed: jobs of which an attempt failed.
 most_ready, longest_wait: the most ready jobs and the longest that the oldest of them had been due, of what was looked at once a minute.
-wait_p50, wait_p95: of the jobs done, what half and what 95 percent of them did not exceed from being due to their last attempt; run_p50, run_p95: and from there to their end.
+wait_p50, wait_p95, wait_p99: of the jobs done, what half of them, 95 and 99 percent did not exceed from being due to their last attempt; run_p50, run_p95, run_p99: and from there to their end.
 
 Errors: SQ006 length, SQ027 the login is bound to a tenant.';
-
-create or replace function soniq.history_summary(
-  length interval default '1 hour',
-  queue text default null,
-  out done bigint,
-  out cancelled bigint,
-  out failed bigint,
-  out dead bigint,
-  out most_ready bigint,
-  out longest_wait interval,
-  out wait_p50 interval,
-  out wait_p95 interval,
-  out wait_p99 interval,
-  out run_p50 interval,
-  out run_p95 interval,
-  out run_p99 interval
-)
-returns record
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
-as $$
-#variable_conflict use_column
-declare
-  as_of constant timestamptz := soniq.clock();
-  step constant interval := soniq._history_span(length => length);
-  wait_times bigint[];
-  run_times bigint[];
-begin
-  perform
-    soniq._check_unbound(what => 'history_summary()'),
-    soniq._check_history_length(length => history_summary.length);
-
-  with own as materialized (
-    select noted.*
-    from soniq.history as noted
-    where noted.queue = coalesce(history_summary.queue, '')
-      and noted.span = step
-      and noted.began_at > as_of - history_summary.length - step
-  )
-  select
-    coalesce(sum(own.done), 0)::bigint,
-    coalesce(sum(own.cancelled), 0)::bigint,
-    coalesce(sum(own.failed), 0)::bigint,
-    coalesce(sum(own.dead), 0)::bigint,
-    coalesce(max(own.most_ready), 0),
-    coalesce(max(own.longest_wait), interval '0'),
-    array(
-      select sum(each.jobs)::bigint
-      from own as one
-      cross join lateral pg_catalog.unnest(one.wait_times) with ordinality as each (jobs, size)
-      group by each.size
-      order by each.size
-    ),
-    array(
-      select sum(each.jobs)::bigint
-      from own as one
-      cross join lateral pg_catalog.unnest(one.run_times) with ordinality as each (jobs, size)
-      group by each.size
-      order by each.size
-    )
-  into done, cancelled, failed, dead, most_ready, longest_wait, wait_times, run_times
-  from own;
-
-  wait_p50 := soniq._percentile(by_size => wait_times, share => 0.5);
-  wait_p95 := soniq._percentile(by_size => wait_times, share => 0.95);
-  wait_p99 := soniq._percentile(by_size => wait_times, share => 0.99);
-  run_p50 := soniq._percentile(by_size => run_times, share => 0.5);
-  run_p95 := soniq._percentile(by_size => run_times, share => 0.95);
-  run_p99 := soniq._percentile(by_size => run_times, share => 0.99);
-end;
-$$;
-
-comment on function soniq.history_summary(interval, text) is
-'The history of so long a time in one row. Columns, parameters and errors as in history(); wait_p99 and run_p99: what 99 percent of the jobs done did not exceed.';
 
 -- What time does. Any number of sessions may call tick() at once, from anywhere: rows that another tick works on are
 -- skipped, so each piece of work happens once, without a leader.
@@ -8179,8 +8137,9 @@ as $$
     null,
     pg_catalog.format('%s given up in the last hour', soniq._jobs_in_words(jobs => lately.dead)),
     lately.dead::double precision
-  from soniq.history_summary(length => '1 hour') as lately
-  where lately.dead > 0
+  from soniq.history(length => '1 hour') as lately
+  where lately.is_whole
+    and lately.dead > 0
   union all
   select
     case when lately.failed > lately.done then 2 else 3 end,
@@ -8191,8 +8150,9 @@ as $$
       soniq._jobs_in_words(jobs => lately.failed), soniq._jobs_in_words(jobs => lately.done)
     ),
     lately.failed
-  from soniq.history_summary(length => '10 minutes') as lately
-  where lately.failed >= 10
+  from soniq.history(length => '10 minutes') as lately
+  where lately.is_whole
+    and lately.failed >= 10
     and lately.failed * 10 > lately.done;
 $$;
 
@@ -8355,7 +8315,6 @@ as $$
     ('function', 'cron_next', null, '{observer,admin}'),
     ('function', 'cron_preview', null, '{observer,admin}'),
     ('function', 'history', null, '{observer,admin}'),
-    ('function', 'history_summary', null, '{observer,admin}'),
     ('function', 'metrics', null, '{runner,observer,admin}'),
     ('function', 'preview_schedule', null, '{observer,admin}'),
     ('function', 'version', null, '{runner,observer,admin}'),
@@ -8462,6 +8421,8 @@ as $$
     ('function', 'unbind_tenant', null, '{}'),
     ('relation', 'claimed_job', null, '{}'),
     ('relation', 'history', null, '{}'),
+    ('relation', 'history_of_all', null, '{}'),
+    ('relation', 'history_of_queues', null, '{}'),
     ('relation', 'tallies', null, '{}'),
     ('relation', 'tenant_logins', null, '{}');
 $$;

@@ -196,7 +196,6 @@ from pg_catalog.unnest(array[
     '_history_span',
     '_check_history_length',
     'history',
-    'history_summary',
     '_declare_lost_runners',
     '_absent_runners',
     '_take_back_jobs_of',

@@ -16,7 +16,7 @@ select row_eq(
     from soniq.finished_jobs
     where id = $$ || :id,
   row(
-    'cancelled'::text, '{"n": 1}'::jsonb, 'cancel'::text, 5::smallint, 'cancelled'::soniq.job_status, 0, 10,
+    'cancelled'::text collate "C", '{"n": 1}'::jsonb, 'cancel'::text collate "C", 5::smallint, 'cancelled'::soniq.job_status, 0, 10,
     interval '5 minutes', 'cancel key'::text, timestamptz '2030-01-01 12:00+00', null::timestamptz, null::bigint,
     '[]'::jsonb, null::jsonb, timestamptz '2030-01-01 12:01+00'
   ),

@@ -19,7 +19,7 @@ select set_eq(
   $$select distinct substring(signature from '^soniq\.(\w+)') from public_functions$$,
   array[
     'bind_tenant', 'cancel', 'claim', 'clock', 'complete', 'configure_queue', 'cron_next', 'cron_preview', 'delete_dead_letters',
-    'deregister_runner', 'enqueue', 'enqueue_many', 'fail', 'get_job', 'grant_roles', 'heartbeat', 'history', 'history_summary', 'metrics',
+    'deregister_runner', 'enqueue', 'enqueue_many', 'fail', 'get_job', 'grant_roles', 'heartbeat', 'history', 'metrics',
     'pause_queue', 'pause_schedule', 'preview_schedule', 'prune_dead_letters', 'prune_schedules', 'register_job_type',
     'register_runner', 'release', 'replay_dead_letters', 'resume_queue', 'resume_runner', 'resume_schedule',
     'retry', 'run_schedule_now', 'schedule', 'snooze', 'stop_waiting', 'take_bell', 'tick', 'unbind_tenant', 'unschedule', 'version',

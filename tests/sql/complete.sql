@@ -28,7 +28,7 @@ select row_eq(
     :id
   ),
   row(
-    'completed'::text, '{"n": 1}'::jsonb, 'complete'::text, 5::smallint, 'done'::soniq.job_status, 2,
+    'completed'::text collate "C", '{"n": 1}'::jsonb, 'complete'::text collate "C", 5::smallint, 'done'::soniq.job_status, 2,
     timestamptz '2030-01-01 12:00+00', timestamptz '2030-01-01 12:00+00', timestamptz '2030-01-01 12:01+00',
     timestamptz '2030-01-01 12:01:01+00', interval '90 seconds', 'complete key'::text, pg_temp.the_runner(),
     '{"sum": 42}'::jsonb, 'once'::text, 1

@@ -41,7 +41,7 @@ select row_eq(
     from soniq.jobs
     where id = $$ || :job,
   row(
-    'replayed'::text, '{"n": 1}'::jsonb, 'letters replay'::text collate "C", 0::smallint, 'queued'::soniq.job_status,
+    'replayed'::text collate "C", '{"n": 1}'::jsonb, 'letters replay'::text collate "C", 0::smallint, 'queued'::soniq.job_status,
     timestamptz '2030-01-01 13:00+00', timestamptz '2030-01-01 13:00+00', 0, 3, interval '9 s',
     null::text collate "C", '[]'::jsonb
   ),

@@ -220,7 +220,7 @@ select row_eq(
     from soniq.dead_letter_jobs
     where id = $$ || :id,
   row(
-    'recorded'::text, '{"n": 1}'::jsonb, 'fail record'::text collate "C", 100::smallint, 2, 2, interval '1 minute',
+    'recorded'::text collate "C", '{"n": 1}'::jsonb, 'fail record'::text collate "C", 100::smallint, 2, 2, interval '1 minute',
     timestamptz '2030-06-01 12:00+00', timestamptz '2030-06-01 12:01:03+00', pg_temp.the_runner(), 'timeout'::text,
     timestamptz '2030-06-01 12:01:03+00', 2, 0, null::timestamptz
   ),

@@ -72,11 +72,11 @@ select results_eq(
   'what became of the jobs of each queue, and of all'
 );
 select is(
-  (select (wait_p50, run_p50) from soniq.history('1 minute', 'history b') where done > 0), row(interval '35 s', interval '1.5 s'),
+  (select (wait_p50, run_p50) from soniq.history('1 minute', 'history b') where is_whole), row(interval '35 s', interval '1.5 s'),
   'how long half of them waited and ran, to the size'
 );
 select is(
-  (select wait_p50 from soniq.history('1 minute') where done > 0), interval '4.25 s', 'and of all queues together'
+  (select wait_p50 from soniq.history('1 minute') where is_whole), interval '4.25 s', 'and of all queues together'
 );
 select results_eq(
   $$select span, done, failed from soniq.history where queue = 'history a' order by span$$,
@@ -89,19 +89,19 @@ select pg_temp.wait('1 minute') \g /dev/null
 select pg_temp.work('history a', 1, waited => '1 s', took => '1 s') \g /dev/null
 select soniq._take_tally() \g /dev/null
 select results_eq(
-  $$select began_at::time, done, failed from soniq.history('5 minutes', 'history a') where done > 0$$,
+  $$select began_at::time, done, failed from soniq.history('5 minutes', 'history a') where done > 0 and not is_whole$$,
   $$values (time '12:00', 4::bigint, 2::bigint), ('12:01', 1, 0)$$, 'the next minute has its own'
 );
 select is(
-  (select (done, failed, dead) from soniq.history_summary('1 hour', 'history a')), row(5::bigint, 2::bigint, 1::bigint), 'the summary has both'
+  (select (done, failed, dead) from soniq.history('1 hour', 'history a') where is_whole), row(5::bigint, 2::bigint, 1::bigint), 'the summary has both'
 );
-select is((select (wait_p50, wait_p99) from soniq.history_summary()), row(interval '4.625 s', interval '96.5 s'), 'with its percentiles');
+select is((select (wait_p50, wait_p99) from soniq.history() where is_whole), row(interval '4.625 s', interval '96.5 s'), 'with its percentiles');
 select results_eq(
   $$select span, done from soniq.history where queue = 'history a' and span > '1 minute' order by span$$,
   $$values (interval '10 minutes', 5::bigint), ('1 hour', 5)$$, 'and so have the longer spans'
 );
 select soniq._take_tally() \g /dev/null
-select is((select done from soniq.history_summary()), 7::bigint, 'a tally at the same moment adds nothing');
+select is((select done from soniq.history() where is_whole), 7::bigint, 'a tally at the same moment adds nothing');
 
 -- A retry that ends well within the minute counts as failed and as done.
 select pg_temp.wait('1 minute') \g /dev/null
@@ -110,13 +110,13 @@ select soniq.fail(job_id, attempt, '{}') from pg_temp.claim('{history c}') \g /d
 select pg_temp.wait('10 s') \g /dev/null
 select soniq.complete(job_id, attempt) from pg_temp.claim('{history c}') \g /dev/null
 select soniq._take_tally() \g /dev/null
-select is((select (done, failed) from soniq.history_summary('1 hour', 'history c')), row(1::bigint, 1::bigint), 'failed, and then done');
+select is((select (done, failed) from soniq.history('1 hour', 'history c') where is_whole), row(1::bigint, 1::bigint), 'failed, and then done');
 
 -- Where nobody looked, nothing is known; where nothing happened, that is.
 select pg_temp.wait('3 minutes') \g /dev/null
 select soniq._take_tally() \g /dev/null
 select bag_eq(
-  $$select began_at::time, done, wait_p50 from soniq.history('5 minutes') where began_at >= '2031-01-01 12:03+00'$$,
+  $$select began_at::time, done, wait_p50 from soniq.history('5 minutes') where began_at >= '2031-01-01 12:03+00' and not is_whole$$,
   $$
     values
       (time '12:03', null::bigint, null::interval), ('12:04', 0, null), ('12:05', null, null), ('12:06', null, null)
@@ -124,10 +124,10 @@ select bag_eq(
   'quiet minutes are 0, those in which nothing ticked NULL'
 );
 select is(
-  (select array_agg(done order by began_at) from soniq.history('5 minutes', 'history b')), '{0,0,0,0,0}', 'of a queue, all are 0'
+  (select array_agg(done order by began_at) from soniq.history('5 minutes', 'history b') where not is_whole), '{0,0,0,0,0}', 'of a queue, all are 0'
 );
 select is(
-  (select (min(span), max(span), count(*)) from soniq.history(length)), row(span, span, points),
+  (select (min(span), max(span), count(*)) from soniq.history(length) where not is_whole), row(span, span, points),
   format('%s back is told by %s', length, span)
 )
 from (
@@ -147,7 +147,7 @@ select pg_temp.work('history many', 5000, waited => '0', took => '0') \g /dev/nu
 select pg_temp.wait('15 s') \g /dev/null
 select soniq._take_tally() \g /dev/null
 select ok(
-  (select done from soniq.history_summary('1 minute', 'history many')) between 8500 and 9500,
+  (select done from soniq.history('2 minutes', 'history many') where is_whole) between 8500 and 9500,
   'how many they were is told from the latest, and from how many pages they fill'
 );
 
@@ -179,11 +179,10 @@ select results_eq(
 -- Bad input.
 
 select is(
-  pg_temp.refusal(format('select * from soniq.%s(%L)', call, length)),
-  pg_temp.refused_with('SQ006', problem, 'Give how far to look back, from ''1 minute'' to ''1 year''.'), call || ': ' || problem
+  pg_temp.refusal(format('select * from soniq.history(%L)', length)),
+  pg_temp.refused_with('SQ006', problem, 'Give how far to look back, from ''1 minute'' to ''1 year''.'), problem
 )
-from (values (null, 'length is NULL'), ('30 s', 'length is 00:00:30'), ('2 years', 'length is 2 years')) as bad (length, problem)
-cross join unnest(array['history', 'history_summary']) as call;
+from (values (null, 'length is NULL'), ('30 s', 'length is 00:00:30'), ('2 years', 'length is 2 years')) as bad (length, problem);
 
 select * from finish();
 rollback;

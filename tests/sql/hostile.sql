@@ -354,7 +354,7 @@ values
   ('get_job', format('select soniq.get_job(%s)', :victim)),
   ('heartbeat', format($$select soniq.heartbeat(%s, '{%s}', '{%s}')$$, :runner, :claimed, :attempt)),
   ('history', $$select count(*) from soniq.history('1 hour', '''; drop table soniq.jobs; --')$$),
-  ('history_summary', $$select soniq.history_summary('1 day', '%s %I')$$),
+  ('history', $$select soniq.history('1 day', '%s %I')$$),
   ('metrics', 'select count(*) from soniq.metrics()'),
   ('pause_queue', $$select soniq.pause_queue('hostile paused')$$),
   ('pause_schedule', $$select soniq.pause_schedule('hostile schedule')$$),

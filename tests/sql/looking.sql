@@ -59,7 +59,7 @@ begin
     pg_temp.measure('history of an hour', 'select * from soniq.history(interval ''1 hour'')'),
     pg_temp.measure('history of a day', 'select * from soniq.history(interval ''1 day'', ''looking 1'')'),
     pg_temp.measure('history of a week', 'select * from soniq.history(interval ''7 days'')'),
-    pg_temp.measure('history of a week in one row', 'select * from soniq.history_summary(interval ''7 days'', ''looking 1'')'),
+    pg_temp.measure('history of a week of a queue', 'select * from soniq.history(interval ''7 days'', ''looking 1'')'),
     pg_temp.measure('the latest jobs', 'select id from soniq.all_jobs order by id desc limit 50');
 end;
 $$;

@@ -80,7 +80,7 @@ select row_eq(
     from pg_temp.last_job('report')
   $$,
   row(
-    'schedules report'::text, '{"kind": "daily"}'::jsonb, 'schedules'::text collate "C", 7::smallint, 2, interval '1 hour',
+    'schedules report'::text collate "C", '{"kind": "daily"}'::jsonb, 'schedules'::text collate "C", 7::smallint, 2, interval '1 hour',
     'queued'::soniq.job_status, timestamptz '2030-01-02 03:00+00', 'report'::text, timestamptz '2030-01-02 03:00+00'
   ),
   'which is as the schedule says, ready now, and carries the time it was due'
@@ -123,7 +123,7 @@ select pg_temp.wait('1 hour') \g /dev/null
 select soniq.tick() \g /dev/null
 select row_eq(
   $$select job_name, args, queue, priority, max_attempts from pg_temp.last_job('schedules typed')$$,
-  row('schedules typed'::text, '{}'::jsonb, 'schedules typed'::text collate "C", 3::smallint, 10),
+  row('schedules typed'::text collate "C", '{}'::jsonb, 'schedules typed'::text collate "C", 3::smallint, 10),
   'the job''s name is the schedule''s unless told, and what is not told is the job type''s'
 );
 select soniq.unschedule('schedules typed') \g /dev/null

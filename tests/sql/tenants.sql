@@ -316,7 +316,6 @@ values
   ('soniq._concerns()', 'concerns'),
   ('soniq.concerns', 'concerns'),
   ('soniq.history()', 'history()'),
-  ('soniq.history_summary()', 'history_summary()'),
   ('soniq._queue_counts()', 'queue_counts'),
   ('soniq.queue_counts', 'queue_counts'),
   ('soniq._queue_stats()', 'queue_stats'),

@@ -40,6 +40,7 @@ def mypy(site: Site) -> Outcome:
             "benchmarks",
             "examples",
             "tests/py",
+            "chaos",
         )
         outcome.note = said.strip()
     return outcome
