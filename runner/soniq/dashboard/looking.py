@@ -12,6 +12,7 @@ from typing import Any, Literal
 from soniq.commands.schedules import LATE
 from soniq.dashboard.filters import JobFilter, LetterFilter
 from soniq.dashboard.reaching import Database
+from soniq.dashboard.refusals import forbidden
 
 Row = dict[str, Any]
 Span = Literal["hour", "day", "week"]
@@ -176,9 +177,9 @@ class Listed:
 
 
 async def jobs(database: Database, wanted: JobFilter) -> Listed:
-    """Jobs that match, the latest first. args are None where the login may not see them."""
+    """Jobs that match, the latest first; without args where the login may not see them."""
     if wanted.text and not database.rights.sees_args:
-        return Listed([], None)
+        raise forbidden(f"{database.rights.login} may not see args, and so not search in them.")
     before = wanted.before
     if before is None and wanted.until is not None:
         before = await first_id_since(database, wanted.until + LATE_COMMITS, wanted.status)
@@ -188,10 +189,7 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     found = await database.rows(
         f"""
         with job as materialized (
-          select
-            job.id, job.status, job.job_name, job.queue, job.tenant, job.enqueued_at
-            {", job.args" if wanted.text else ""}
-          from ({_by_id(wanted.status)}) as job
+          {_latest(wanted.status, ", job.args" if wanted.text else "")}
           limit $8
         ),
         matching as (
@@ -237,15 +235,25 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     return Listed(rows, window_found["lowest"], window_found["reached"])
 
 
-def _by_id(status: str | None) -> str:
-    """The jobs that may have a status, the latest first, below the id $1."""
+def _latest(status: str | None, more: str) -> str:
+    """The jobs that may have a status, the latest first, below the id $1, with what is asked about them."""
     # Leases have an index. In the order of ids, the planner would look for them among all that is queued.
     materialized = "materialized" if status == "processing" else "not materialized"
+    columns = f"job.id, job.status, job.job_name, job.queue, job.tenant, job.enqueued_at {more}"
     return f"""
-        with each_job as {materialized} (
-          select * from soniq.all_jobs as job where {WHERE_THEY_ARE[status]}
-        )
-        select * from each_job where $1::bigint is null or each_job.id < $1 order by each_job.id desc
+          select {columns}
+          from (
+            with job as {materialized} (
+              select {columns}
+              from soniq.all_jobs as job
+              where {WHERE_THEY_ARE[status]}
+            )
+            select *
+            from job
+          ) as job
+          where $1::bigint is null
+            or job.id < $1
+          order by job.id desc
     """
 
 
