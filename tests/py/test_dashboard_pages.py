@@ -4,6 +4,7 @@ Screenshots are kept in build/screenshots/.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from dashboard_site import (
     CHROMIUM,
     HAS_CHROMIUM,
     KEY,
+    SCRIPT,
     DashboardProcess,
     fill_history,
     running_dashboard,
@@ -19,6 +21,7 @@ from dashboard_site import (
 )
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from testing.server import Server
+from waiting import wait_for
 
 pytestmark = pytest.mark.skipif(
     not HAS_CHROMIUM,
@@ -71,22 +74,41 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def signed_in(browser: Browser, site: DashboardProcess, **options: Any) -> BrowserContext:
-    context = browser.new_context(timezone_id="Europe/Berlin", locale="en-GB", **options)
+def looking(browser: Browser, look: str, **options: Any) -> BrowserContext:
+    """A viewer in Berlin."""
+    return browser.new_context(
+        timezone_id="Europe/Berlin", locale="en-GB", **{**LOOKS[look], **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, site: DashboardProcess) -> Any:
+    """What a browser keeps of having signed in."""
+    context = looking(browser, "light")
     page = context.new_page()
     page.goto(site.address)
+    page.screenshot(path=SCREENSHOTS / "sign-in-light.png")
+    page.get_by_label("Key").fill("not the key")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("The key is not the right one.")
     page.get_by_label("Key").fill(KEY)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    page.close()
-    return context
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, signed_in: Any) -> Iterator[BrowserContext]:
+    with looking(browser, "light", storage_state=signed_in) as context:
+        yield context
 
 
 @pytest.fixture
-def page(browser: Browser, site: DashboardProcess) -> Iterator[Page]:
-    context = signed_in(browser, site, **LOOKS["light"])
-    yield context.new_page()
-    context.close()
+def page(context: BrowserContext) -> Iterator[Page]:
+    with context.new_page() as page:
+        yield page
 
 
 def pages(url: str) -> dict[str, str]:
@@ -104,7 +126,6 @@ def pages(url: str) -> dict[str, str]:
     [(runner,)] = rows(url, "select runner_id from soniq.runners")
     return {
         "overview": "/",
-        "overview-day": "/?span=day",
         "overview-week": "/?span=week",
         "queues": "/queues",
         "queue": "/queue?name=mail",
@@ -127,34 +148,279 @@ def pages(url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_each_page(look: str, browser: Browser, site: DashboardProcess, busy: str) -> None:
-    context = signed_in(browser, site, **LOOKS[look])
-    page = context.new_page()
+def test_each_page(
+    look: str, browser: Browser, signed_in: Any, site: DashboardProcess, busy: str
+) -> None:
     problems: list[str] = []
-    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    for name, path in pages(busy).items():
-        problems.clear()
-        page.goto(site.address + path)
-        expect(page.locator("h1")).to_be_visible()
-        page.screenshot(path=SCREENSHOTS / f"{name}-{look}.png", full_page=True)
-        if name != "not-found":
-            assert problems == [], name
-        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert overflow <= 0, f"{name} scrolls sideways by {overflow} px"
-        if AXE.exists():
-            assert violations(page) == [], name
-    context.close()
+    with (
+        looking(browser, look, storage_state=signed_in) as context,
+        context.new_page() as page,
+    ):
+        page.on(
+            "console", lambda said: problems.append(said.text) if said.type == "error" else None
+        )
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        for name, path in pages(busy).items():
+            page.goto(site.address + path)
+            page.screenshot(path=SCREENSHOTS / f"{name}-{look}.png", full_page=True)
+            overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert overflow <= 0, f"{name} scrolls sideways by {overflow} px"
+            if AXE.exists() and name in LOOKED_AT_BY_AXE[look]:
+                assert violations(page, RULES[look]) == [], name
+            # A page of 404 is an error to the console, too.
+            assert [each for each in problems if "404" not in each] == [], name
 
 
-def violations(page: Page) -> list[str]:
+# Axe takes as long as all else. What differs in the dark are the colours, of which these pages have all.
+RULES = {"light": "{}", "dark": "{runOnly: ['color-contrast']}"}
+LOOKED_AT_BY_AXE = {
+    "light": {
+        *(
+            "overview",
+            "queues",
+            "queue",
+            "jobs-found",
+            "job-done",
+            "job-dead",
+            "dead-letters",
+            "letters",
+        ),
+        *("choice", "schedules", "schedule", "runners", "not-found"),
+    },
+    "dark": {"overview", "job-dead", "dead-letters", "schedules", "letters"},
+    "narrow": set(),
+}
+
+
+def violations(page: Page, rules: str) -> list[str]:
     """What axe holds to be serious or critical."""
     # Not by add_script_tag(), which the page's own policy forbids.
     page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run({resultTypes: ['violations']})")
+    found = page.evaluate(f"axe.run({rules})")
+    assert found["passes"], "axe has looked at something"
     return [
         f"{each['id']} ({each['impact']}): {[node['html'][:200] for node in each['nodes'][:3]]}"
         for each in found["violations"]
         if each["impact"] in ("serious", "critical")
     ]
+
+
+def test_axe_was_there() -> None:
+    if not AXE.exists():
+        pytest.skip(f"NOT TRIED: axe, which script/test fetches from npm into {AXE.parent}")
+
+
+def test_where_nothing_is_yet_a_page_says_what_to_do(
+    browser: Browser, database: str, tmp_path: Path
+) -> None:
+    with (
+        running_dashboard(database, tmp_path) as site,
+        looking(browser, "light") as context,
+        context.new_page() as page,
+    ):
+        for path, remedy in {
+            "/": "select soniq.enqueue('send_welcome'",
+            "/queues": "SONIQ_JOBS_MODULES=shop_jobs soniq worker",
+            "/jobs": "select soniq.enqueue('send_welcome'",
+            "/dead-letters": "No dead letters wait",
+            "/schedules": "@app.periodic(cron=",
+            "/runners": "SONIQ_JOBS_MODULES=shop_jobs soniq worker",
+        }.items():
+            page.goto(site.address + path)
+            expect(page.get_by_text(remedy).first).to_be_visible()
+            expect(page.get_by_text("read-only")).to_be_visible()
+            page.screenshot(path=SCREENSHOTS / f"empty-{path.strip('/') or 'overview'}-light.png")
+
+
+# Looking, while it is live.
+
+
+def test_a_page_follows_what_happens_and_leaves_the_viewer_their_place(
+    page: Page, site: DashboardProcess, busy: str
+) -> None:
+    page.goto(f"{site.address}/dead-letters/list?name=write_invoice")
+    boxes = page.get_by_role("checkbox", name="Select dead letter")
+    boxes.nth(2).check()
+    link = page.locator("tbody a.id").nth(4)
+    link.focus()
+    chosen = link.inner_text()
+    with page.expect_response(lambda answer: "dead-letters/list" in answer.url):
+        pass
+    expect(boxes.nth(2)).to_be_checked()
+    expect(page.locator(":focus")).to_have_text(chosen)
+
+    page.goto(f"{site.address}/jobs/{newest(busy, 'write_invoice')}")
+    traceback = page.locator("details").first
+    traceback.locator("summary").click()
+    with page.expect_response(lambda answer: "/jobs/" in answer.url):
+        pass
+    expect(traceback).to_have_attribute("open", "")
+
+    page.goto(f"{site.address}/queues")
+    row = page.get_by_role("row", name="newsletters")
+    expect(row.locator("td").nth(1)).to_have_text("30")
+    rows(busy, "select soniq.enqueue('write_letter', queue => 'newsletters')")
+    expect(row.locator("td").nth(1)).to_have_text("31")
+    rows(busy, "select soniq.cancel(max(id)) from soniq.jobs where job_name = 'write_letter'")
+    expect(row.locator("td").nth(1)).to_have_text("30")
+
+
+def newest(url: str, job: str) -> int:
+    return int(rows(url, "select max(id) from soniq.all_jobs where job_name = %s", job)[0][0])
+
+
+def test_nothing_is_fetched_while_text_is_selected(
+    page: Page, site: DashboardProcess, busy: str
+) -> None:
+    page.goto(f"{site.address}/jobs/{newest(busy, 'write_invoice')}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#args').parentNode)")
+    asked.clear()
+    page.wait_for_timeout(2500)  # longer than between two fetches
+    assert asked == []
+    page.evaluate("getSelection().removeAllRanges()")
+    page.wait_for_event("request", timeout=5000)
+
+
+def test_times_are_in_the_viewer_s_zone_and_exact_ones_in_utc(
+    page: Page, site: DashboardProcess, busy: str
+) -> None:
+    job_id = newest(busy, "send_welcome")
+    [(local, exact)] = rows(
+        busy,
+        """
+        select
+          to_char(enqueued_at at time zone 'Europe/Berlin', 'HH24:MI:SS'),
+          to_char(enqueued_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+        from soniq.get_job(%s)
+        """,
+        job_id,
+    )
+    page.goto(f"{site.address}/jobs/{job_id}")
+    time = page.locator(".timeline time").first
+    expect(time).to_have_text(local)
+    assert (time.get_attribute("title") or "").startswith(exact)
+
+
+def test_what_a_job_carries_stays_text(page: Page, site: DashboardProcess, busy: str) -> None:
+    [(job_id,)] = rows(busy, "select id from soniq.all_jobs where job_name = %s", SCRIPT)
+    for path in ("/", "/jobs", f"/jobs/{job_id}", "/queues", "/dead-letters", "/dead-letters/list"):
+        page.goto(site.address + path)
+        expect(page.get_by_text(SCRIPT[:40]).first).to_be_visible()
+        assert "taken over" not in page.title()
+        assert page.evaluate("document.querySelectorAll('main script').length") == 0
+
+
+def test_the_menu_leads_to_each_page(page: Page, site: DashboardProcess) -> None:
+    page.goto(site.address)
+    menu = page.get_by_role("navigation", name="Pages").get_by_role("link")
+    labels = menu.all_inner_texts()
+    assert labels == ["Overview", "Queues", "Jobs", "Dead letters", "Schedules", "Runners"]
+    for label in labels:
+        menu.filter(has_text=label).click()
+        expect(page.locator("h1")).to_have_text(label)
+
+
+def test_by_keyboard_alone(page: Page, site: DashboardProcess) -> None:
+    page.goto(site.address)
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip to content")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Hour")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="Day")).to_have_attribute("aria-current", "true")
+
+
+# Acting.
+
+
+def act(page: Page, button: str, notice: str) -> None:
+    page.get_by_role("button", name=button).first.click()
+    expect(page.get_by_role("status").filter(has_text=notice)).to_be_visible()
+
+
+def test_queues_and_schedules_are_paused_resumed_and_run(
+    page: Page, site: DashboardProcess, busy: str
+) -> None:
+    page.goto(f"{site.address}/queues")
+    act(page, "Pause the queue invoices", "The queue invoices is paused.")
+    assert rows(busy, "select paused from soniq.queues where queue = 'invoices'") == [(True,)]
+    page.goto(f"{site.address}/queue?name=invoices")
+    act(page, "Resume", "The queue invoices is resumed.")
+    assert rows(busy, "select paused from soniq.queues where queue = 'invoices'") == [(False,)]
+
+    page.goto(f"{site.address}/schedules")
+    act(page, "Run now the schedule digest", "The schedule digest runs now, as job")
+    wait_for(lambda: rows(busy, "select from soniq.finished_jobs where schedule = 'digest'"))
+    page.goto(f"{site.address}/schedule?name=digest")
+    expect(page.get_by_role("row").filter(has_text="done")).to_be_visible()
+    act(page, "Pause", "The schedule digest is paused.")
+    act(page, "Resume", "The schedule digest is resumed.")
+    assert "key resumed the schedule 'digest'" in site.log
+
+
+def test_a_job_is_cancelled_and_one_run_now(page: Page, site: DashboardProcess, busy: str) -> None:
+    [(later,)] = rows(
+        busy, "select soniq.enqueue('send_welcome', '{\"to\": \"x\"}', delay => '1 day')"
+    )
+    page.goto(f"{site.address}/jobs/{later}")
+    act(page, "Run now", f"Job {later} is ready to run now.")
+    expect(page.locator("h1")).to_contain_text("done")
+    [(later,)] = rows(
+        busy, "select soniq.enqueue('send_welcome', '{\"to\": \"x\"}', delay => '1 day')"
+    )
+    page.goto(f"{site.address}/jobs/{later}")
+    act(page, "Cancel job", f"Job {later} is cancelled.")
+    assert rows(busy, "select status::text from soniq.get_job(%s)", later) == [("cancelled",)]
+    assert f"key cancelled job {later}" in site.log
+
+
+def test_dead_letters_are_replayed_and_deleted_after_they_were_shown(
+    page: Page, site: DashboardProcess, busy: str
+) -> None:
+    # One.
+    letters = [
+        id_
+        for (id_,) in rows(
+            busy, "select id from soniq.dead_letter_jobs where job_name = 'post_to_ledger'"
+        )
+    ]
+    page.goto(f"{site.address}/jobs/{letters[0]}")
+    act(page, "Replay", f"Dead letter {letters[0]} runs again as this job")
+    expect(page.get_by_text(f"as a replay of dead letter {letters[0]}")).to_be_visible()
+    replay = int(page.url.rpartition("/")[2])
+    page.goto(f"{site.address}/jobs/{letters[0]}")
+    expect(page.get_by_role("link", name=str(replay))).to_be_visible()
+
+    # A selection.
+    page.goto(f"{site.address}/dead-letters/list?name=post_to_ledger")
+    expect(page.get_by_role("button", name="Delete selected")).to_be_disabled()
+    for id_ in (letters[1], letters[2]):
+        page.get_by_label(f"Select dead letter {id_}", exact=True).check()
+    page.get_by_role("button", name="Delete selected").click()
+    expect(page.get_by_role("heading", name="Delete 2 dead letters?")).to_be_visible()
+    assert len(rows(busy, "select from soniq.dead_letter_jobs where id = any (%s)", letters)) == 7
+    act(page, "Delete 2 dead letters", "2 dead letters were deleted.")
+    expect(page).to_have_url(f"{site.address}/dead-letters/list?name=post_to_ledger")
+    left = rows(busy, "select id from soniq.dead_letter_jobs where id = any (%s)", letters)
+    assert {id_ for (id_,) in left} == set(letters) - {letters[1], letters[2]}
+
+    # A group.
+    page.goto(f"{site.address}/dead-letters")
+    page.get_by_role("link", name="Replay… those of post_to_ledger").click()
+    expect(page.get_by_role("heading", name="Replay 5 dead letters?")).to_be_visible()
+    act(page, "Replay 5 dead letters", "5 dead letters were replayed as new jobs.")
+
+    # All of a filter, of which some died meanwhile.
+    page.goto(f"{site.address}/dead-letters/list?name=write_invoice&waiting=true")
+    page.get_by_role("link", name="Delete all that match").click()
+    expect(page.get_by_role("heading", name="Delete 24 dead letters?")).to_be_visible()
+    rows(busy, "select soniq.enqueue('write_invoice', '{\"order_id\": 1}')")
+    count = "select count(*) from soniq.dead_letter_jobs where job_name = 'write_invoice'"
+    wait_for(lambda: rows(busy, count) == [(25,)])
+    act(page, "Delete 24 dead letters", "24 dead letters were deleted.")
+    assert rows(busy, count) == [(1,)]
+    assert "key deleted 24 dead letters" in site.log

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
+import sys
 
 import click
 
@@ -68,8 +70,13 @@ def _serve(settings: DashboardSettings) -> None:
             # Pages that are open keep their connections, and have nothing to lose.
             timeout_graceful_shutdown=3,
         )
-        uvicorn.Server(config).run(sockets=[listener])
-    log.info("stopped")
+        # Once it has stopped, uvicorn sends itself again the signal that it was stopped by.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(0))
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            log.info("stopped")
 
 
 async def _visit(url: str) -> None:

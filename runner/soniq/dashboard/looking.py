@@ -12,6 +12,7 @@ from typing import Any, Literal
 from soniq.commands.schedules import LATE
 from soniq.dashboard.filters import JobFilter, LetterFilter
 from soniq.dashboard.reaching import Database
+from soniq.dashboard.refusals import forbidden
 
 Row = dict[str, Any]
 Span = Literal["hour", "day", "week"]
@@ -176,9 +177,9 @@ class Listed:
 
 
 async def jobs(database: Database, wanted: JobFilter) -> Listed:
-    """Jobs that match, the latest first. args are None where the login may not see them."""
+    """Jobs that match, the latest first; without args where the login may not see them."""
     if wanted.text and not database.rights.sees_args:
-        return Listed([], None)
+        raise forbidden(f"{database.rights.login} may not see args, and so not search in them.")
     before = wanted.before
     if before is None and wanted.until is not None:
         before = await first_id_since(database, wanted.until + LATE_COMMITS, wanted.status)
@@ -188,11 +189,7 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     found = await database.rows(
         f"""
         with job as materialized (
-          select
-            job.id, job.status, job.job_name, job.queue, job.tenant, job.enqueued_at
-            {", job.args" if wanted.text else ""}
-          from ({_by_id(wanted.status)}) as job
-          limit $8
+          {_latest(wanted.status, ", job.args" if wanted.text else "", window)}
         ),
         matching as (
           select job.id
@@ -203,7 +200,7 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
             and ($5::text is null or job.tenant = $5)
             and ($6::timestamptz is null or job.enqueued_at >= $6)
             and ($7::timestamptz is null or job.enqueued_at < $7)
-            {"and strpos(lower(job.args::text), lower($9)) > 0" if wanted.text else ""}
+            {"and strpos(lower(job.args::text), lower($8)) > 0" if wanted.text else ""}
           order by job.id desc
           limit {PAGE + 1:d}
         )
@@ -221,7 +218,6 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
         wanted.tenant,
         wanted.since,
         wanted.until,
-        window,
         *([wanted.text] if wanted.text else []),
     )
     [window_found] = found
@@ -237,16 +233,15 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     return Listed(rows, window_found["lowest"], window_found["reached"])
 
 
-def _by_id(status: str | None) -> str:
-    """The jobs that may have a status, the latest first, below the id $1."""
-    # Leases have an index. In the order of ids, the planner would look for them among all that is queued.
-    materialized = "materialized" if status == "processing" else "not materialized"
-    return f"""
-        with each_job as {materialized} (
-          select * from soniq.all_jobs as job where {WHERE_THEY_ARE[status]}
-        )
-        select * from each_job where $1::bigint is null or each_job.id < $1 order by each_job.id desc
-    """
+def _latest(status: str | None, more: str, most: int) -> str:
+    """So many of the jobs that may have a status, the latest first, below the id $1, with what is asked about them."""
+    columns = f"job.id, job.status, job.job_name, job.queue, job.tenant, job.enqueued_at {more}"
+    source = f"select {columns} from soniq.all_jobs as job where {WHERE_THEY_ARE[status]}"
+    # Leases have an index. In the order of ids, the planner would look for them among all that is queued. For others,
+    # anything between the view and the order would keep it from reading in that order.
+    if status == "processing":
+        source = f"with job as materialized ({source}) select {columns} from job where true"
+    return f"{source} and ($1::bigint is null or job.id < $1) order by job.id desc limit {most:d}"
 
 
 async def first_id_since(
@@ -386,7 +381,7 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
           from soniq.dead_letter_jobs as each
           where $1::bigint is null or each.id < $1
           order by each.id desc
-          limit $8
+          limit {window:d}
         ),
         matching as (
           select letter.id
@@ -397,7 +392,7 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
             and ($5::text is null or letter.error_pattern = $5)
             and ($6::timestamptz is null or letter.dead_at >= $6)
             and ($7::timestamptz is null or letter.dead_at < $7)
-            and (not $9::boolean or letter.replay_count = 0)
+            and (not $8::boolean or letter.replay_count = 0)
           order by letter.id desc
           limit {PAGE + 1:d}
         )
@@ -414,7 +409,6 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
         wanted.error_pattern,
         wanted.since,
         wanted.until,
-        window,
         wanted.waiting,
     )
     ids = found["ids"]
@@ -434,9 +428,12 @@ async def _letters_of(database: Database, ids: Sequence[int]) -> list[Row]:
           letter.enqueued_at, letter.dead_at, letter.replay_count, letter.last_replayed_at, letter.tenant,
           letter.error_type, left(letter.errors -> -1 ->> 'message', 300) as error_message
         from soniq.dead_letter_jobs as letter
-        where letter.id = any ($1::bigint[])
+        where letter.id between $1 and $2
+          and letter.id + 0 = any ($3::bigint[])
         order by letter.id desc
         """,
+        min(ids, default=0),
+        max(ids, default=0),
         ids,
     )
 

@@ -39,6 +39,11 @@ def bad_value(message: str, remedy: str) -> Refusal:
     return Refusal(422, "bad_value", message, remedy)
 
 
+def forbidden(message: str) -> Refusal:
+    """The database's login may not do that."""
+    return Refusal(403, "forbidden", message, f"{WHO_MAY[0].upper()}{WHO_MAY[1:]}.")
+
+
 def away(reason: str) -> Refusal:
     """The database cannot be asked."""
     return Refusal(
@@ -53,14 +58,14 @@ def from_database(error: BaseException) -> Refusal | None:
     """What a driver's or a connection's error comes to; None for an error of another kind."""
     match error:
         case asyncpg.InsufficientPrivilegeError():
-            return _forbidden(error)
+            return forbidden(f"The database refuses: {_message(error)}")
         # Before CONNECTION_LOST, of which it is one to asyncpg: a value that no parameter can be made of.
         case asyncpg.DataError():
             return bad_value(_message(error), "Correct the value.")
         case asyncpg.QueryCanceledError():
             return away(_message(error))
         case SchemaMissing(__cause__=asyncpg.InsufficientPrivilegeError() as cause):
-            return _forbidden(cause)
+            return forbidden(f"The database refuses: {_message(cause)}")
         case SchemaMissing() | SchemaMismatch():
             return Refusal(
                 503, "schema", str(error), "Deploy the schema of this version: soniq setup."
@@ -77,15 +82,6 @@ def from_database(error: BaseException) -> Refusal | None:
             return away(_message(error))
         case _:
             return None
-
-
-def _forbidden(error: asyncpg.PostgresError) -> Refusal:
-    return Refusal(
-        403,
-        "forbidden",
-        f"The database refuses: {_message(error)}",
-        f"{WHO_MAY[0].upper()}{WHO_MAY[1:]}.",
-    )
 
 
 def _message(error: BaseException) -> str:

@@ -63,6 +63,6 @@ def path_below(scope: Scope) -> str:
 
 
 def path_to(request: Request, route: str, /, **parameters: Any) -> str:
-    """The path of one of our addresses, wherever the dashboard is mounted."""
+    """The path of one of our pages, wherever the dashboard is mounted."""
     root = str(request.scope.get("root_path", "")).rstrip("/")
-    return root + str(request.app.url_path_for(route, **parameters))
+    return root + str(request.app.url_path_for(f"page.{route}", **parameters))

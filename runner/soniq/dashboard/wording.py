@@ -55,7 +55,9 @@ def ago(value: datetime | None) -> Markup:
     if value is None:
         return Markup(NONE)
     away = timedelta(seconds=round((datetime.now(UTC) - value).total_seconds()))
-    told = f"{duration(away)} ago" if away >= timedelta(0) else f"in {duration(-away)}"
+    seconds = abs(away.total_seconds())
+    long = f"{seconds:.0f} s" if seconds < 10 else duration(seconds)
+    told = f"{long} ago" if away >= timedelta(0) else f"in {long}"
     if not away:
         told = "just now"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(

@@ -18,7 +18,7 @@ from soniq.dashboard.wording import plural
 router = APIRouter()
 
 
-@router.get("/dead-letters", name="dead_letters")
+@router.get("/dead-letters", name="page.dead_letters")
 async def groups(request: Request) -> Response:
     """What those not replayed died of, the most frequent first."""
     async with site_of(request).reach.database() as database:
@@ -45,7 +45,7 @@ async def groups(request: Request) -> Response:
     )
 
 
-@router.get("/dead-letters/list", name="letters")
+@router.get("/dead-letters/list", name="page.letters")
 async def letters(request: Request) -> Response:
     """Those that the filters of the address choose, the latest first."""
     wanted = LetterFilter.read(request.query_params)
@@ -64,7 +64,7 @@ async def letters(request: Request) -> Response:
     )
 
 
-@router.get("/dead-letters/{verb}", name="choose_letters")
+@router.get("/dead-letters/{verb}", name="page.choose_letters")
 async def choose(request: Request, verb: str) -> Response:
     """What replaying or deleting those of ?id=, or those that the filters choose, would do; nothing is changed."""
     action = _verb(verb)
@@ -85,7 +85,7 @@ async def choose(request: Request, verb: str) -> Response:
     )
 
 
-@router.post("/dead-letters/{verb}", name="take_letters")
+@router.post("/dead-letters/{verb}", name="page.take_letters")
 async def take(request: Request, verb: str) -> Response:
     """Does it, to those that were shown."""
     action = _verb(verb)

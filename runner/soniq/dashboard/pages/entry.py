@@ -13,7 +13,7 @@ from soniq.dashboard.site import enter, path_to, site_of
 router = APIRouter()
 
 
-@router.post("/sign-in", name="sign_in")
+@router.post("/sign-in", name="page.sign_in")
 async def sign_in(request: Request) -> Response:
     """Takes the key, and gives a session for it."""
     access = site_of(request).access
@@ -27,7 +27,7 @@ async def sign_in(request: Request) -> Response:
     return response
 
 
-@router.post("/sign-out", name="sign_out", dependencies=[Depends(enter)])
+@router.post("/sign-out", name="page.sign_out", dependencies=[Depends(enter)])
 async def sign_out(request: Request) -> Response:
     """Ends the session."""
     access = site_of(request).access
@@ -38,7 +38,7 @@ async def sign_out(request: Request) -> Response:
     return response
 
 
-@router.get("/api/openapi.json", name="openapi", dependencies=[Depends(enter)])
+@router.get("/api/openapi.json", name="page.openapi", dependencies=[Depends(enter)])
 async def openapi(request: Request) -> Response:
     """What the API takes and answers, below wherever it is mounted."""
     root = request.scope.get("root_path", "")

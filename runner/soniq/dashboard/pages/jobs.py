@@ -15,7 +15,7 @@ from soniq.dashboard.timeline import timeline
 router = APIRouter()
 
 
-@router.get("/jobs", name="jobs")
+@router.get("/jobs", name="page.jobs")
 async def jobs(request: Request) -> Response:
     """Those that the filters of the address choose, the latest first."""
     wanted = JobFilter.read(request.query_params)
@@ -36,7 +36,7 @@ async def jobs(request: Request) -> Response:
     )
 
 
-@router.get("/jobs/{id_text}", name="job")
+@router.get("/jobs/{id_text}", name="page.job")
 async def job(request: Request, id_text: str) -> Response:
     """Everything of one job."""
     number = job_id("id", id_text)
@@ -63,7 +63,7 @@ async def job(request: Request, id_text: str) -> Response:
     )
 
 
-@router.post("/jobs/{id_text}/cancel", name="cancel_job")
+@router.post("/jobs/{id_text}/cancel", name="page.cancel_job")
 async def cancel(request: Request, id_text: str) -> Response:
     """Takes it out of its queue."""
     who, _ = await acting_form(request)
@@ -72,7 +72,7 @@ async def cancel(request: Request, id_text: str) -> Response:
     return back_to(request, path_to(request, "job", id_text=number), f"Job {number} is cancelled.")
 
 
-@router.post("/jobs/{id_text}/retry", name="retry_job")
+@router.post("/jobs/{id_text}/retry", name="page.retry_job")
 async def retry(request: Request, id_text: str) -> Response:
     """Runs it now, or a dead letter as a new job."""
     who, _ = await acting_form(request)

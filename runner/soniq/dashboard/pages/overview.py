@@ -14,7 +14,7 @@ WORST_QUEUES = 10
 WORST_GROUPS = 5
 
 
-@router.get("/", name="overview")
+@router.get("/", name="page.overview")
 async def overview(request: Request) -> Response:
     """?span=hour, day or week."""
     span = span_of(request)

@@ -14,7 +14,7 @@ router = APIRouter()
 A_PAGE = 100
 
 
-@router.get("/queues", name="queues")
+@router.get("/queues", name="page.queues")
 async def queues(request: Request) -> Response:
     """?search=, ?after= the name with which the page before ended."""
     search = request.query_params.get("search", "").strip()
@@ -36,7 +36,7 @@ async def queues(request: Request) -> Response:
     )
 
 
-@router.get("/queue", name="queue")
+@router.get("/queue", name="page.queue")
 async def queue(request: Request) -> Response:
     """?name=, and ?span= hour, day or week."""
     span = span_of(request)
@@ -61,7 +61,7 @@ async def queue(request: Request) -> Response:
     )
 
 
-@router.post("/queues/pause", name="pause_queue")
+@router.post("/queues/pause", name="page.pause_queue")
 async def pause_queue(request: Request) -> Response:
     """Hands out no more of a queue's jobs."""
     who, form = await acting_form(request)
@@ -70,7 +70,7 @@ async def pause_queue(request: Request) -> Response:
     return _back(request, text_of(form, "next"), f"The queue {name} is paused.")
 
 
-@router.post("/queues/resume", name="resume_queue")
+@router.post("/queues/resume", name="page.resume_queue")
 async def resume_queue(request: Request) -> Response:
     """Hands them out again."""
     who, form = await acting_form(request)

@@ -12,7 +12,7 @@ router = APIRouter()
 A_FEW = 5
 
 
-@router.get("/runners", name="runners")
+@router.get("/runners", name="page.runners")
 async def runners(request: Request) -> Response:
     """?id= for one of them."""
     given = request.query_params.get("id", "")

@@ -12,7 +12,7 @@ from soniq.dashboard.site import site_of
 router = APIRouter()
 
 
-@router.get("/schedules", name="schedules")
+@router.get("/schedules", name="page.schedules")
 async def schedules(request: Request) -> Response:
     """All of them, by name."""
     async with site_of(request).reach.database() as database:
@@ -27,7 +27,7 @@ async def schedules(request: Request) -> Response:
     )
 
 
-@router.get("/schedule", name="schedule")
+@router.get("/schedule", name="page.schedule")
 async def schedule(request: Request) -> Response:
     """?name= of one."""
     name = request.query_params.get("name", "").replace("\0", "")
@@ -48,7 +48,7 @@ async def schedule(request: Request) -> Response:
     )
 
 
-@router.post("/schedules/pause", name="pause_schedule")
+@router.post("/schedules/pause", name="page.pause_schedule")
 async def pause_schedule(request: Request) -> Response:
     """Stops one from enqueueing."""
     who, form = await acting_form(request)
@@ -57,7 +57,7 @@ async def pause_schedule(request: Request) -> Response:
     return _back(request, text_of(form, "next"), f"The schedule {name} is paused.")
 
 
-@router.post("/schedules/resume", name="resume_schedule")
+@router.post("/schedules/resume", name="page.resume_schedule")
 async def resume_schedule(request: Request) -> Response:
     """Lets it enqueue again."""
     who, form = await acting_form(request)
@@ -66,7 +66,7 @@ async def resume_schedule(request: Request) -> Response:
     return _back(request, text_of(form, "next"), f"The schedule {name} is resumed.")
 
 
-@router.post("/schedules/run", name="run_schedule")
+@router.post("/schedules/run", name="page.run_schedule")
 async def run_schedule(request: Request) -> Response:
     """Enqueues one of its jobs at once."""
     who, form = await acting_form(request)
