@@ -14,7 +14,20 @@ from pathlib import Path
 import soniq
 from testing.outcome import CheckFailed
 
-from . import cost, drain, enqueue, held_xmin, latency, pages, scale, scrape, soak, steady, tick, vacuum
+from . import (
+    cost,
+    drain,
+    enqueue,
+    held_xmin,
+    latency,
+    pages,
+    scale,
+    scrape,
+    soak,
+    steady,
+    tick,
+    vacuum,
+)
 from .peers import comparison
 from .rounds import progress
 from .section import Measure, Options, Section, Verdict

@@ -110,10 +110,19 @@ def _paths() -> Iterator[str]:
     yield from ("/", "/?span=day", "/?span=week")
     yield from ("/queues", f"/queue?name={queue}", f"/queue?name={queue}&span=week")
     yield "/jobs"
-    yield from (f"/jobs?status={status}" for status in ("queued", "processing", "done", "cancelled"))
-    yield from (f"/jobs?queue={queue}", "/jobs?name=job+5", "/jobs?tenant=nobody", "/jobs?text=nothing")
+    yield from (
+        f"/jobs?status={status}" for status in ("queued", "processing", "done", "cancelled")
+    )
+    yield from (
+        f"/jobs?queue={queue}",
+        "/jobs?name=job+5",
+        "/jobs?tenant=nobody",
+        "/jobs?text=nothing",
+    )
+    yield "/jobs?since=3h&until=2h"
     yield "/jobs?since=2020-01-01T00:00&until=2020-01-02T00:00"
     yield f"/jobs/{job}"
     yield from ("/dead-letters", "/dead-letters/list", "/dead-letters/list?error_type=Bench")
+    yield "/dead-letters/list?name=job+5&error_type=Bench&error_pattern=5"
     yield from ("/schedules", f"/schedule?name={quote('bench 5')}", "/runners")
     yield from ("/api/stats", "/api/queues", "/api/runners", "/api/schedules", "/api/dead-letters")

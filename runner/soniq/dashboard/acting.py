@@ -181,7 +181,7 @@ async def choice(
         """
         select
           letter.id, letter.job_name, letter.queue, letter.dead_at, letter.replay_count, letter.error_type,
-          left(letter.errors -> -1 ->> 'message', 300) as error_message
+          letter.error_pattern
         from soniq.dead_letter_jobs as letter
         where letter.id = any ($1::bigint[])
         order by letter.id

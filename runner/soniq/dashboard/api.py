@@ -93,11 +93,12 @@ async def health(site: TheSite) -> models.Health:
 async def stats(site: TheSite, span: SpanWanted = "hour", queue: Wanted = None) -> models.Stats:
     """What is wrong now, and what became of jobs over the last hour, day or week; of one queue, if it is named."""
     async with site.reach.database() as database:
+        moments, whole = await looking.history(database, span, queue)
         return models.Stats.model_validate(
             {
                 "concerns": await looking.concerns(database),
-                "summary": await looking.history_summary(database, span, queue),
-                "history": await looking.history(database, span, queue),
+                "summary": whole,
+                "history": moments,
                 "runners": await looking.runner_summary(database),
             }
         )

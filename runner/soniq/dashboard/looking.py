@@ -26,6 +26,7 @@ PAGE = 50
 # So many jobs are looked through for those that match; fewer where each one's args have to be read.
 WINDOW = 2000
 WINDOW_OF_ARGS = 500
+WINDOW_OF_LETTERS = 500  # they carry their errors
 MOST_SCHEDULES = 500
 MOST_RUNNERS = 200
 # Of what a runner has at work.
@@ -40,20 +41,14 @@ async def concerns(database: Database) -> list[Row]:
     return await database.rows("select severity, kind, subject, message from soniq.concerns")
 
 
-async def history(database: Database, span: Span, queue: str | None = None) -> list[Row]:
-    """What became of jobs over time, the oldest first; NULL where nobody looked."""
-    return await database.rows(
+async def history(
+    database: Database, span: Span, queue: str | None = None
+) -> tuple[list[Row], Row]:
+    """What became of jobs over time, the oldest first, NULL where nobody looked; and over the whole time."""
+    *moments, whole = await database.rows(
         "select * from soniq.history(length => $1, queue => $2)", LENGTHS[span], queue
     )
-
-
-async def history_summary(database: Database, span: Span, queue: str | None = None) -> Row:
-    """The same in one row, with percentiles."""
-    found = await database.row(
-        "select * from soniq.history_summary(length => $1, queue => $2)", LENGTHS[span], queue
-    )
-    assert found is not None
-    return found
+    return moments, whole
 
 
 async def runner_summary(database: Database) -> Row:
@@ -88,7 +83,7 @@ async def queues(database: Database) -> list[Row]:
         select
           stats.queue, stats.ready, stats.scheduled, stats.processing, stats.overdue, stats.dead_letters,
           stats.oldest_ready_age, stats.paused, stats.is_estimate, stats.count_age
-        from soniq.queue_stats as stats
+        from soniq.queue_counts as stats
         order by stats.queue
         """
     )
@@ -102,7 +97,7 @@ async def queue(database: Database, name: str) -> Row | None:
           stats.queue, stats.ready, stats.scheduled, stats.processing, stats.overdue, stats.dead_letters,
           stats.oldest_ready_age, stats.paused, stats.is_estimate, stats.count_age,
           own.priority, own.max_attempts, own.timeout, own.retention, own.max_depth
-        from soniq.queue_stats as stats
+        from soniq.queue_counts as stats
         left join soniq.queues as own
           on own.queue = stats.queue
         where stats.queue = $1
@@ -237,10 +232,16 @@ def _latest(status: str | None, more: str, most: int) -> str:
     """So many of the jobs that may have a status, the latest first, below the id $1, with what is asked about them."""
     columns = f"job.id, job.status, job.job_name, job.queue, job.tenant, job.enqueued_at {more}"
     source = f"select {columns} from soniq.all_jobs as job where {WHERE_THEY_ARE[status]}"
-    # Leases have an index. In the order of ids, the planner would look for them among all that is queued. For others,
-    # anything between the view and the order would keep it from reading in that order.
+    # Leases have an index by deadline. In the order of ids, the planner would look for them among all that is queued.
+    # For others, anything between the view and the order would keep it from reading in that order.
     if status == "processing":
-        source = f"with job as materialized ({source}) select {columns} from job where true"
+        return f"""
+          select *
+          from (
+            {source} and ($1::bigint is null or job.id < $1) order by job.deadline desc limit {most:d}
+          ) as leased
+          order by leased.id desc
+        """
     return f"{source} and ($1::bigint is null or job.id < $1) order by job.id desc limit {most:d}"
 
 
@@ -251,31 +252,53 @@ async def first_id_since(
     ends = await database.row(
         f"""
         select
-          (select job.id from soniq.all_jobs as job where {WHERE_THEY_ARE[status]} order by job.id limit 1) as low,
-          (select job.id from soniq.all_jobs as job where {WHERE_THEY_ARE[status]} order by job.id desc limit 1) as high
+          first.id as low, first.enqueued_at as low_at, last.id as high, last.enqueued_at as high_at
+        from (
+          select job.id, job.enqueued_at
+          from soniq.all_jobs as job
+          where {WHERE_THEY_ARE[status]}
+          order by job.id
+          limit 1
+        ) as first
+        cross join (
+          select job.id, job.enqueued_at
+          from soniq.all_jobs as job
+          where {WHERE_THEY_ARE[status]}
+          order by job.id desc
+          limit 1
+        ) as last
         """
     )
-    assert ends is not None
-    if ends["low"] is None:
+    if ends is None:
         return None
     low, high = ends["low"], ends["high"] + 1
+    low_at, high_at = ends["low_at"], ends["high_at"]
+    if time <= low_at:
+        return int(low)
+    by_halves = False
+    # Jobs mostly come at an even pace, so where the time lies between two others is a good guess; every other one is
+    # the middle, for when they do not.
     while high - low > WINDOW // 2:
-        middle = (low + high) // 2
-        enqueued_at = await database.value(
+        share = 0.5 if by_halves or high_at <= low_at else (time - low_at) / (high_at - low_at)
+        by_halves = not by_halves
+        guess = min(max(low + int((high - low) * share), low + 1), high - 1)
+        found = await database.row(
             f"""
-            select job.enqueued_at
+            select job.id, job.enqueued_at
             from soniq.all_jobs as job
             where {WHERE_THEY_ARE[status]}
               and job.id <= $1
             order by job.id desc
             limit 1
             """,
-            middle,
+            guess,
         )
-        if enqueued_at is not None and enqueued_at >= time:
-            high = middle
+        if found is not None and found["enqueued_at"] >= time:
+            high, high_at = guess, found["enqueued_at"]
         else:
-            low = middle
+            low = guess
+            if found is not None:
+                low_at = found["enqueued_at"]
     return int(high)
 
 
@@ -372,35 +395,31 @@ async def letter_groups(database: Database) -> list[Row]:
 
 async def letters(database: Database, wanted: LetterFilter) -> Listed:
     """Dead letters that match, those with the highest ids first, each with its last error."""
-    window = WINDOW if wanted.is_narrow else PAGE + 1
-    [found] = await database.rows(
+    # Those of one error have an index; for another filter, so many are looked through.
+    of_one_error = None not in (wanted.name, wanted.error_type, wanted.error_pattern)
+    window = WINDOW_OF_LETTERS if wanted.is_narrow else PAGE + 1
+    looked_at = await database.rows(
         f"""
-        with letter as materialized (
-          select
-            each.id, each.job_name, each.queue, each.error_type, each.error_pattern, each.dead_at, each.replay_count
-          from soniq.dead_letter_jobs as each
-          where $1::bigint is null or each.id < $1
-          order by each.id desc
-          limit {window:d}
-        ),
-        matching as (
-          select letter.id
-          from letter
-          where ($2::text is null or letter.job_name = $2)
+        select
+          letter.*,
+          ($2::text is null or letter.job_name = $2)
             and ($3::text is null or letter.queue = $3)
             and ($4::text is null or letter.error_type = $4)
             and ($5::text is null or letter.error_pattern = $5)
             and ($6::timestamptz is null or letter.dead_at >= $6)
             and ($7::timestamptz is null or letter.dead_at < $7)
-            and (not $8::boolean or letter.replay_count = 0)
-          order by letter.id desc
-          limit {PAGE + 1:d}
-        )
-        select
-          array(select id from matching) as ids,
-          (select count(*) from letter) as looked_at,
-          (select min(id) from letter) as lowest,
-          (select dead_at from letter order by id limit 1) as reached
+            and (not $8::boolean or letter.replay_count = 0) as matches
+        from (
+          select
+            each.id, each.job_name, each.queue, each.reason, each.attempt, each.max_attempts, each.enqueued_at,
+            each.dead_at, each.replay_count, each.last_replayed_at, each.tenant, each.error_type, each.error_pattern
+          from soniq.dead_letter_jobs as each
+          where ($1::bigint is null or each.id < $1)
+            {"and each.job_name = $2 and each.error_type = $4 and each.error_pattern = $5" if of_one_error else ""}
+          order by each.id desc
+          limit {window:d}
+        ) as letter
+        order by letter.id desc
         """,
         wanted.before,
         wanted.name,
@@ -411,31 +430,12 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
         wanted.until,
         wanted.waiting,
     )
-    ids = found["ids"]
-    rows = await _letters_of(database, ids[:PAGE])
-    if len(ids) > PAGE:
-        return Listed(rows, ids[PAGE - 1])
-    if found["looked_at"] < window:
+    rows = [each for each in looked_at if each["matches"]]
+    if len(rows) > PAGE:
+        return Listed(rows[:PAGE], rows[PAGE - 1]["id"])
+    if len(looked_at) < window:
         return Listed(rows, None)
-    return Listed(rows, found["lowest"], found["reached"])
-
-
-async def _letters_of(database: Database, ids: Sequence[int]) -> list[Row]:
-    return await database.rows(
-        """
-        select
-          letter.id, letter.job_name, letter.queue, letter.reason, letter.attempt, letter.max_attempts,
-          letter.enqueued_at, letter.dead_at, letter.replay_count, letter.last_replayed_at, letter.tenant,
-          letter.error_type, left(letter.errors -> -1 ->> 'message', 300) as error_message
-        from soniq.dead_letter_jobs as letter
-        where letter.id between $1 and $2
-          and letter.id + 0 = any ($3::bigint[])
-        order by letter.id desc
-        """,
-        min(ids, default=0),
-        max(ids, default=0),
-        ids,
-    )
+    return Listed(rows, looked_at[-1]["id"], looked_at[-1]["dead_at"])
 
 
 # Schedules.

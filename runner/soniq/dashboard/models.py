@@ -113,7 +113,7 @@ class Stats(Model):
 
 
 class Queue(Model):
-    """A queue now, as soniq.queue_stats has it."""
+    """A queue now, as soniq.queue_counts has it."""
 
     queue: str
     ready: int
@@ -285,7 +285,7 @@ class Letter(Model):
     last_replayed_at: datetime | None
     tenant: str | None
     error_type: str | None
-    error_message: str | None
+    error_pattern: str | None
 
 
 class Letters(Model):

@@ -23,8 +23,7 @@ async def overview(request: Request) -> Response:
         if rights.tenant is not None:
             return page(request, "overview_of_tenant.html", rights, current="overview")
         concerns = await looking.concerns(database)
-        summary = await looking.history_summary(database, span)
-        history = await looking.history(database, span)
+        history, summary = await looking.history(database, span)
         runners = await looking.runner_summary(database)
         queues = await looking.queues(database)
         groups = await looking.letter_groups(database) if rights.sees_letters else []

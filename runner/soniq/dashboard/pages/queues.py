@@ -47,8 +47,7 @@ async def queue(request: Request) -> Response:
             raise not_found(
                 f"There is no queue {name!r}.", "A queue is known once a job was enqueued into it."
             )
-        history = await looking.history(database, span, name)
-        summary = await looking.history_summary(database, span, name)
+        history, summary = await looking.history(database, span, name)
     return page(
         request,
         "queue.html",
