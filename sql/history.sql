@@ -319,12 +319,14 @@ as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
-  step constant interval := soniq._history_span(length => length);
-  from_time constant timestamptz := pg_catalog.date_bin(step, as_of - length, timestamptz 'epoch') + step;
+  step interval;
+  from_time timestamptz;
 begin
   perform
     soniq._check_unbound(what => 'history()'),
     soniq._check_history_length(length => history.length);
+  step := soniq._history_span(length => length);
+  from_time := pg_catalog.date_bin(step, as_of - length, timestamptz 'epoch') + step;
 
   -- All together have a row whenever something ticked, a queue only where something happened.
   return query

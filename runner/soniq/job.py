@@ -32,7 +32,7 @@ class Job:
     deadline: datetime | None
     schedule: str | None
     due_at: datetime | None
-    tenant: str | None
+    tenant: str | None = None
 
 
 # Without json.loads()' look for blanks: the server's JSON has none around it.

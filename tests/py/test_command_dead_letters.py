@@ -45,7 +45,7 @@ def test_listing_and_showing(database: str) -> None:
     assert listed("--not-replayed") == [mail]
 
     said = done(database, "dead-letter", "show", mail).out
-    assert 'args          {"n": 1}' in said
+    assert 'args           {"n": 1}' in said
     assert f"  ValueError: order {mail} is bad\n  | Traceback:\n  |   in mail\n" in said
     shown = done(database, "dead-letter", "show", mail, "--json").json
     assert shown["id"] == mail

@@ -182,7 +182,9 @@ select is(
   pg_temp.refusal(format('select * from soniq.history(%L)', length)),
   pg_temp.refused_with('SQ006', problem, 'Give how far to look back, from ''1 minute'' to ''1 year''.'), problem
 )
-from (values (null, 'length is NULL'), ('30 s', 'length is 00:00:30'), ('2 years', 'length is 2 years')) as bad (length, problem);
+from (
+  values (null, 'length is NULL'), ('30 s', 'length is 00:00:30'), ('2 years', 'length is 2 years'), ('170000000 years', 'length is 170000000 years')
+) as bad (length, problem);
 
 select * from finish();
 rollback;
