@@ -1,5 +1,6 @@
 """Who may come in to the dashboard, who may act, and what each database role gets to see."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +10,14 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
-from conftest import rows
+from conftest import ROOT, rows
 from dashboard_site import KEY, SCRIPT, running_dashboard, token_of
 from dead_letters import bury
 from fastapi import FastAPI
 from psycopg import sql
 from soniq.dashboard import dashboard
 from soniq.errors import BadSettings
-from soniq_command import refused
+from soniq_command import refused, soniq
 from starlette.testclient import TestClient
 from testing.server import Server
 from waiting import wait_for
@@ -510,3 +511,25 @@ def test_whatever_a_name_is_it_stays_text(database: str) -> None:
             for given in ({}, query, {"name": SCRIPT}):
                 text = client.get(path, params=given).text
                 assert len(re.findall("<script", text)) == 3, (path, given)
+
+
+# What is not ours.
+
+
+def test_what_is_vendored_is_what_npm_has() -> None:
+    static = ROOT / "runner/soniq/dashboard/static"
+    listed = re.findall(
+        r"^\| `(\S+)` \|.*\| \[0BSD\]\((\S+)\) \| `([0-9a-f]{64})` \|$",
+        (static / "licences/README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {name for name, _, _ in listed} == {path.name for path in static.glob("*.min.js")}
+    for name, licence, digest in listed:
+        assert hashlib.sha256((static / name).read_bytes()).hexdigest() == digest
+        assert "Zero-Clause BSD" in (static / "licences" / licence).read_text()
+
+
+def test_a_key_is_printed_by_no_command(database: str) -> None:
+    told = soniq(database, "config", dashboard_api_key=KEY, jobs_modules="jobs")
+    assert "SONIQ_DASHBOARD_API_KEY = ***  (SONIQ_DASHBOARD_API_KEY)" in told.out
+    assert KEY not in told.out + told.err
