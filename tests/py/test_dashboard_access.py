@@ -14,6 +14,8 @@ from conftest import ROOT, rows
 from dashboard_site import KEY, SCRIPT, running_dashboard, token_of
 from dead_letters import bury
 from fastapi import FastAPI
+from pgbouncer import name_of as name_of_database
+from pgbouncer import throwaway_pgbouncer
 from psycopg import sql
 from soniq.dashboard import dashboard
 from soniq.errors import BadSettings
@@ -454,6 +456,21 @@ def test_while_the_database_is_away_it_says_so_and_recovers(
         assert "swordfish" not in page.text + answer.text + told.text + site.log
         assert "tester:***@" in page.text
         assert site.stop() == 0
+
+
+def test_through_a_pooler_in_transaction_mode(server: Server, database: str) -> None:
+    [letter] = bury(database, 1)
+    rows(database, "select soniq.schedule('digest', cron => '@daily')")
+    with (
+        throwaway_pgbouncer(server, pool_size=2) as bouncer,
+        visiting(bouncer.url(name_of_database(database)), api_key=KEY, write=True) as client,
+    ):
+        client.headers["Authorization"] = f"Bearer {KEY}"
+        for path in (*PAGES, f"/jobs/{letter}", "/dead-letters/list", "/schedule?name=digest"):
+            for _ in range(3):
+                assert client.get(path).status_code == 200, path
+        assert client.post(f"/api/jobs/{letter}/retry").json()["runs_as"] == str(letter + 1)
+        assert "soniq_queue_jobs{" in client.get("/api/metrics").text
 
 
 # Mounted.

@@ -137,7 +137,7 @@ def test_metrics_for_prometheus_and_for_grafana(database: str, api: TestClient) 
 # Lists.
 
 
-def all_pages(api: TestClient, path: str, key: str, **wanted: object) -> tuple[list[int], int]:
+def all_pages(api: TestClient, path: str, key: str, **wanted: str) -> tuple[list[int], int]:
     """The ids of a list, from its first page to its last, and how many pages that took."""
     ids: list[int] = []
     pages = 0
