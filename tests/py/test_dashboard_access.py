@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from pgbouncer import throwaway_pgbouncer
 from psycopg import sql
 from soniq.dashboard import dashboard
 from soniq.errors import BadSettings
-from soniq_command import refused, soniq
+from soniq_command import environment, refused, soniq
 from starlette.testclient import TestClient
 from testing.server import Server
 from waiting import wait_for
@@ -89,6 +91,23 @@ def test_a_wrong_address_or_schema_is_told_at_the_start(empty_database: str) -> 
     said = refused(empty_database.replace("@/", "@nowhere.invalid/"), 14, "dashboard")
     assert "cannot reach the database" in said
     assert "Soniq's schema cannot be used" in refused(empty_database, 15, "dashboard")
+
+
+def test_without_its_packages_it_says_what_to_install(database: str) -> None:
+    finished = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.modules['uvicorn'] = None; from soniq.cli import main; main(['dashboard'])",
+        ],
+        env=environment(database, {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == 1
+    assert "run: pip install soniq[dashboard]" in finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
 # Coming in.
@@ -474,6 +493,18 @@ def test_through_a_pooler_in_transaction_mode(server: Server, database: str) -> 
 
 
 # Mounted.
+
+
+def test_the_page_of_the_manual_mounts_it(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs/dashboard.md").read_text()
+    [example] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.setenv("SONIQ_DATABASE_URL", database)
+    names: dict[str, FastAPI] = {}
+    exec(example, names)
+    with TestClient(names["app"]) as client:
+        assert client.get("/ops/soniq/").status_code == 200
+    for image in re.findall(r"\((screenshots/\S+)\)", page):
+        assert (ROOT / "docs" / image).stat().st_size < 200_000
 
 
 def test_below_a_path_of_another_application(database: str) -> None:

@@ -26,7 +26,7 @@ PAGE = 50
 # So many jobs are looked through for those that match; fewer where each one's args have to be read.
 WINDOW = 2000
 WINDOW_OF_ARGS = 500
-MOST_SCHEDULES = 500
+SCHEDULES_A_PAGE = 200
 MOST_RUNNERS = 200
 # Of what a runner has at work.
 MOST_RUNNING = 500
@@ -441,8 +441,10 @@ async def _letters_of(database: Database, ids: Sequence[int]) -> list[Row]:
 # Schedules.
 
 
-async def schedules(database: Database) -> list[Row]:
-    """Schedules by name, with their state and their next run."""
+async def schedules(
+    database: Database, after: str | None = None, most: int | None = None
+) -> list[Row]:
+    """Schedules by name, with their state and their next run: all, or so many whose names come after one."""
     return await database.rows(
         # Read as they lie and then sorted: in the order of names, each would be a page of its own.
         f"""
@@ -454,9 +456,13 @@ async def schedules(database: Database) -> list[Row]:
         from schedule
         left join soniq.settings
           on true
+        where $1::text is null
+          or schedule.name > $1
         order by schedule.name
-        limit {MOST_SCHEDULES:d}
-        """
+        limit $2
+        """,
+        after,
+        most,
     )
 
 
@@ -527,8 +533,8 @@ STATE = f"""
 # Runners.
 
 
-async def runners(database: Database) -> list[Row]:
-    """Every runner on the list: the lost and the silent first, then the one that has run its oldest job for longest."""
+async def runners(database: Database, runner_id: int | None = None) -> list[Row]:
+    """Runners, or one: the lost and the silent first, then the one that has run its oldest job for longest."""
     return await database.rows(
         f"""
         select
@@ -536,9 +542,12 @@ async def runners(database: Database) -> list[Row]:
           runner.running, runner.oldest_running_age, runner.count_age, runner.silent_for, runner.state,
           runner.registered_at
         from soniq.runner_stats as runner
+        where $1::bigint is null
+          or runner.runner_id = $1
         order by runner.state = 'alive', runner.oldest_running_age desc nulls last, runner.runner_id
         limit {MOST_RUNNERS:d}
-        """
+        """,
+        runner_id,
     )
 
 

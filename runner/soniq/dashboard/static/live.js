@@ -49,7 +49,6 @@
   function say(text) {
     const place = document.getElementById("liveness");
     if (place.textContent !== text) place.textContent = text;
-    document.body.classList.toggle("is-stale", text !== "");
   }
 
   function keepUpToDate() {
