@@ -158,8 +158,7 @@ WHERE_THEY_ARE = {
     "cancelled": "job.status in ('done', 'cancelled')",
     "dead_letter": "job.status = 'dead_letter'",
 }
-# Bisections of the ids, which come in the order of time but for what a transaction took long over.
-MOST_PROBES = 40
+# Ids come in the order of time but for what a transaction took longer over than others.
 LATE_COMMITS = timedelta(minutes=10)
 
 
@@ -181,12 +180,13 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     if wanted.text and not database.rights.sees_args:
         raise forbidden(f"{database.rights.login} may not see args, and so not search in them.")
     before = wanted.before
-    if before is None and wanted.until is not None:
+    # What is being processed is read whole anyway.
+    if before is None and wanted.until is not None and wanted.status != "processing":
         before = await first_id_since(database, wanted.until + LATE_COMMITS, wanted.status)
     window = PAGE + 1
     if wanted.is_narrow:
         window = WINDOW_OF_ARGS if wanted.text else WINDOW
-    found = await database.rows(
+    [found] = await database.rows(
         f"""
         with job as materialized (
           {_latest(wanted.status, ", job.args" if wanted.text else "", window)}
@@ -220,17 +220,16 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
         wanted.until,
         *([wanted.text] if wanted.text else []),
     )
-    [window_found] = found
-    ids = window_found["ids"]
+    ids = found["ids"]
     rows = await _jobs_of(database, ids[:PAGE], wanted.status)
     if len(ids) > PAGE:
         return Listed(rows, ids[PAGE - 1])
-    ended = window_found["looked_at"] < window or (
-        wanted.since is not None and window_found["latest"] < wanted.since - LATE_COMMITS
+    ended = found["looked_at"] < window or (
+        wanted.since is not None and found["latest"] < wanted.since - LATE_COMMITS
     )
     if ended:
         return Listed(rows, None)
-    return Listed(rows, window_found["lowest"], window_found["reached"])
+    return Listed(rows, found["lowest"], found["reached"])
 
 
 def _latest(status: str | None, more: str, most: int) -> str:
