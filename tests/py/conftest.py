@@ -42,6 +42,7 @@ TEMPLATE = "soniq_template"
 
 # Files of few tests that take long: what is started last is waited for alone.
 FIRST = (
+    "test_dashboard_pages.py",
     "test_wheel.py",
     "test_soak.py",
     "test_model.py",

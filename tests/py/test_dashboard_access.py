@@ -1,6 +1,9 @@
 """Who may come in to the dashboard, who may act, and what each database role gets to see."""
 
+import hashlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +12,16 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
-from conftest import rows
+from conftest import ROOT, rows
 from dashboard_site import KEY, SCRIPT, running_dashboard, token_of
 from dead_letters import bury
 from fastapi import FastAPI
+from pgbouncer import name_of as name_of_database
+from pgbouncer import throwaway_pgbouncer
 from psycopg import sql
 from soniq.dashboard import dashboard
 from soniq.errors import BadSettings
-from soniq_command import refused
+from soniq_command import environment, refused, soniq
 from starlette.testclient import TestClient
 from testing.server import Server
 from waiting import wait_for
@@ -86,6 +91,23 @@ def test_a_wrong_address_or_schema_is_told_at_the_start(empty_database: str) -> 
     said = refused(empty_database.replace("@/", "@nowhere.invalid/"), 14, "dashboard")
     assert "cannot reach the database" in said
     assert "Soniq's schema cannot be used" in refused(empty_database, 15, "dashboard")
+
+
+def test_without_its_packages_it_says_what_to_install(database: str) -> None:
+    finished = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.modules['uvicorn'] = None; from soniq.cli import main; main(['dashboard'])",
+        ],
+        env=environment(database, {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == 1
+    assert "run: pip install soniq[dashboard]" in finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
 # Coming in.
@@ -455,7 +477,34 @@ def test_while_the_database_is_away_it_says_so_and_recovers(
         assert site.stop() == 0
 
 
+def test_through_a_pooler_in_transaction_mode(server: Server, database: str) -> None:
+    [letter] = bury(database, 1)
+    rows(database, "select soniq.schedule('digest', cron => '@daily')")
+    with (
+        throwaway_pgbouncer(server, pool_size=2) as bouncer,
+        visiting(bouncer.url(name_of_database(database)), api_key=KEY, write=True) as client,
+    ):
+        client.headers["Authorization"] = f"Bearer {KEY}"
+        for path in (*PAGES, f"/jobs/{letter}", "/dead-letters/list", "/schedule?name=digest"):
+            for _ in range(3):
+                assert client.get(path).status_code == 200, path
+        assert client.post(f"/api/jobs/{letter}/retry").json()["runs_as"] == str(letter + 1)
+        assert "soniq_queue_jobs{" in client.get("/api/metrics").text
+
+
 # Mounted.
+
+
+def test_the_page_of_the_manual_mounts_it(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs/dashboard.md").read_text()
+    [example] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.setenv("SONIQ_DATABASE_URL", database)
+    names: dict[str, FastAPI] = {}
+    exec(example, names)
+    with TestClient(names["app"]) as client:
+        assert client.get("/ops/soniq/").status_code == 200
+    for image in re.findall(r"\((screenshots/\S+)\)", page):
+        assert (ROOT / "docs" / image).stat().st_size < 200_000
 
 
 def test_below_a_path_of_another_application(database: str) -> None:
@@ -510,3 +559,25 @@ def test_whatever_a_name_is_it_stays_text(database: str) -> None:
             for given in ({}, query, {"name": SCRIPT}):
                 text = client.get(path, params=given).text
                 assert len(re.findall("<script", text)) == 3, (path, given)
+
+
+# What is not ours.
+
+
+def test_what_is_vendored_is_what_npm_has() -> None:
+    static = ROOT / "runner/soniq/dashboard/static"
+    listed = re.findall(
+        r"^\| `(\S+)` \|.*\| \[0BSD\]\((\S+)\) \| `([0-9a-f]{64})` \|$",
+        (static / "licences/README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {name for name, _, _ in listed} == {path.name for path in static.glob("*.min.js")}
+    for name, licence, digest in listed:
+        assert hashlib.sha256((static / name).read_bytes()).hexdigest() == digest
+        assert "Zero-Clause BSD" in (static / "licences" / licence).read_text()
+
+
+def test_a_key_is_printed_by_no_command(database: str) -> None:
+    told = soniq(database, "config", dashboard_api_key=KEY, jobs_modules="jobs")
+    assert "SONIQ_DASHBOARD_API_KEY = ***  (SONIQ_DASHBOARD_API_KEY)" in told.out
+    assert KEY not in told.out + told.err

@@ -17,7 +17,7 @@ from soniq.commands.common import EXIT_CODES
 
 DOCUMENTED = {int(code) for code in re.findall(r"\b\d+\b", EXIT_CODES)}
 # These start something, or look at more than the database; their flags are settings, which `config` reads, too.
-NOT_TRIED = {"worker", "scheduler", "setup", "doctor"}
+NOT_TRIED = {"worker", "scheduler", "dashboard", "setup", "doctor"}
 NO_UTF8 = "\udcff"  # what Python makes of such a byte
 VALUES = [
     *(

@@ -99,6 +99,10 @@ VALUES = {
     "unknown_jobs": ("warn", "refuse"),
     "log_level": ("ERROR", "DEBUG"),
     "log_format": ("json", "text"),
+    "dashboard_host": ("127.0.0.2", "::1"),
+    "dashboard_write": ("true", "false"),
+    "dashboard_api_key": ("sixteen-characters", "seventeen-of-them"),
+    "dashboard_trusted_header": ("X-User", "X-Forwarded-User"),
 }
 
 
@@ -109,13 +113,17 @@ def test_each_flag_wins_over_the_environment(setting: Setting, tmp_path: Path) -
     needed = {"database_url": "postgresql://host/shop", "jobs_modules": "jobs"}
     code, printed, _ = config(tmp_path, "--json", *flags, **{**needed, setting.name: env})
     [found] = [each for each in json.loads(printed) if each["name"] == setting.variable]
-    assert (found["value"], found["source"], found["problem"]) == (flag, setting.flag, None)
+    shown = (
+        {env: env, flag: flag} if setting.name != "dashboard_api_key" else {env: "***", flag: "***"}
+    )
+    assert (found["value"], found["source"], found["problem"]) == (shown[flag], setting.flag, None)
     assert code == 0
     code, printed, _ = config(tmp_path, "--json", **{**needed, setting.name: env})
     [found] = [each for each in json.loads(printed) if each["name"] == setting.variable]
-    assert (found["value"], found["source"]) == (env, setting.variable)
-    told = subprocess.run([SONIQ, "worker", "--help"], check=True, capture_output=True, text=True)
-    assert f"  {setting.flag} " in told.stdout, "the worker has it too"
+    assert (found["value"], found["source"]) == (shown[env], setting.variable)
+    whose = "dashboard" if setting.name.startswith("dashboard_") else "worker"
+    told = subprocess.run([SONIQ, whose, "--help"], check=True, capture_output=True, text=True)
+    assert f"  {setting.flag} " in told.stdout, f"{whose} has it, too"
 
 
 def test_a_runner_may_be_told_everything_by_flags(

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,6 +45,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "pip", *command.split(), ROOT], check=True, cwd=folder)
     [name] = re.findall(r"^Put `(soniq-.*\.whl)`", PAGE, re.MULTILINE)
     return folder / "dist" / str(name)
+
+
+def test_the_wheel_has_what_the_dashboard_shows(wheel: Path) -> None:
+    folder = ROOT / "runner/soniq/dashboard"
+    with zipfile.ZipFile(wheel) as archive:
+        packed = set(archive.namelist())
+    shown = [
+        path
+        for room in ("templates", "static")
+        for path in (folder / room).rglob("*")
+        if path.is_file()
+    ]
+    assert len(shown) > 20
+    assert {str(path.relative_to(ROOT / "runner")) for path in shown} <= packed
 
 
 class Shell:

@@ -63,12 +63,12 @@ class Access:
                     "The key is not the right one.",
                     "Send that of SONIQ_DASHBOARD_API_KEY.",
                 )
-            return Visitor("api", "bearer")
+            return Visitor("a program with the key", "bearer")
         if self.trusted_header and (name := request.headers.get(self.trusted_header, "").strip()):
             return Visitor(_printable(name), "proxy")
         if self.has_key and self._is_session(request.cookies.get(COOKIE, "")):
-            return Visitor("key", "session")
-        return Visitor("anybody", "open") if self.is_open else None
+            return Visitor("somebody with the key", "session")
+        return Visitor("somebody", "open") if self.is_open else None
 
     def is_key(self, given: str) -> bool:
         """Whether this is the key; takes as long for a wrong one."""

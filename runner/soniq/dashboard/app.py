@@ -154,6 +154,9 @@ async def _refused(request: Request, error: Exception) -> Response:
     headers = dict(getattr(error, "headers", None) or {})
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+        # A link from elsewhere comes without the cookie, which a page of ours that loads itself anew is given.
+        if request.headers.get("sec-fetch-site") == "cross-site" and request.method == "GET":
+            headers["Refresh"] = "0"
     if path_below(request.scope).startswith("/api/"):
         told = {"code": refusal.code, "message": refusal.message, "remedy": refusal.remedy}
         return JSONResponse({"error": told}, refusal.status, headers)

@@ -160,6 +160,15 @@ class Selection:
     error_type: str | None = None
     error_pattern: str | None = None
 
+    def __str__(self) -> str:
+        """For the log: what was given."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return ", ".join(
+            f"{name} {_written(value) if name in ('before', 'since') else repr(value)}"
+            for name, value in given.items()
+            if value is not None
+        )
+
     @property
     def parameters(self) -> tuple[Any, ...]:
         """As soniq.replay_dead_letters() and delete_dead_letters() take them, ids to error_pattern."""

@@ -27,7 +27,7 @@ PAGE = 50
 WINDOW = 2000
 WINDOW_OF_ARGS = 500
 WINDOW_OF_LETTERS = 500  # they carry their errors
-MOST_SCHEDULES = 500
+SCHEDULES_A_PAGE = 200
 MOST_RUNNERS = 200
 # Of what a runner has at work.
 MOST_RUNNING = 500
@@ -153,8 +153,7 @@ WHERE_THEY_ARE = {
     "cancelled": "job.status in ('done', 'cancelled')",
     "dead_letter": "job.status = 'dead_letter'",
 }
-# Bisections of the ids, which come in the order of time but for what a transaction took long over.
-MOST_PROBES = 40
+# Ids come in the order of time but for what a transaction took longer over than others.
 LATE_COMMITS = timedelta(minutes=10)
 
 
@@ -176,12 +175,13 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     if wanted.text and not database.rights.sees_args:
         raise forbidden(f"{database.rights.login} may not see args, and so not search in them.")
     before = wanted.before
-    if before is None and wanted.until is not None:
+    # What is being processed is read whole anyway.
+    if before is None and wanted.until is not None and wanted.status != "processing":
         before = await first_id_since(database, wanted.until + LATE_COMMITS, wanted.status)
     window = PAGE + 1
     if wanted.is_narrow:
         window = WINDOW_OF_ARGS if wanted.text else WINDOW
-    found = await database.rows(
+    [found] = await database.rows(
         f"""
         with job as materialized (
           {_latest(wanted.status, ", job.args" if wanted.text else "", window)}
@@ -215,24 +215,24 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
         wanted.until,
         *([wanted.text] if wanted.text else []),
     )
-    [window_found] = found
-    ids = window_found["ids"]
+    ids = found["ids"]
     rows = await _jobs_of(database, ids[:PAGE], wanted.status)
     if len(ids) > PAGE:
         return Listed(rows, ids[PAGE - 1])
-    ended = window_found["looked_at"] < window or (
-        wanted.since is not None and window_found["latest"] < wanted.since - LATE_COMMITS
+    ended = found["looked_at"] < window or (
+        wanted.since is not None and found["latest"] < wanted.since - LATE_COMMITS
     )
     if ended:
         return Listed(rows, None)
-    return Listed(rows, window_found["lowest"], window_found["reached"])
+    return Listed(rows, found["lowest"], found["reached"])
 
 
 def _latest(status: str | None, more: str, most: int) -> str:
     """So many of the jobs that may have a status, the latest first, below the id $1, with what is asked about them."""
     columns = f"job.id, job.status, job.job_name, job.queue, job.tenant, job.enqueued_at {more}"
     source = f"select {columns} from soniq.all_jobs as job where {WHERE_THEY_ARE[status]}"
-    # Leases have an index by deadline. In the order of ids, the planner would look for them among all that is queued.
+    # Leases have an index by deadline; of more than WINDOW, those with the latest are found. In the order of ids, the
+    # planner would look for them among all that is queued.
     # For others, anything between the view and the order would keep it from reading in that order.
     if status == "processing":
         return f"""
@@ -441,8 +441,10 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
 # Schedules.
 
 
-async def schedules(database: Database) -> list[Row]:
-    """Schedules by name, with their state and their next run."""
+async def schedules(
+    database: Database, after: str | None = None, most: int | None = None
+) -> list[Row]:
+    """Schedules by name, with their state and their next run: all, or so many whose names come after one."""
     return await database.rows(
         # Read as they lie and then sorted: in the order of names, each would be a page of its own.
         f"""
@@ -454,9 +456,13 @@ async def schedules(database: Database) -> list[Row]:
         from schedule
         left join soniq.settings
           on true
+        where $1::text is null
+          or schedule.name > $1
         order by schedule.name
-        limit {MOST_SCHEDULES:d}
-        """
+        limit $2
+        """,
+        after,
+        most,
     )
 
 
@@ -527,8 +533,8 @@ STATE = f"""
 # Runners.
 
 
-async def runners(database: Database) -> list[Row]:
-    """Every runner on the list: the lost and the silent first, then the one that has run its oldest job for longest."""
+async def runners(database: Database, runner_id: int | None = None) -> list[Row]:
+    """Runners, or one: the lost and the silent first, then the one that has run its oldest job for longest."""
     return await database.rows(
         f"""
         select
@@ -536,9 +542,12 @@ async def runners(database: Database) -> list[Row]:
           runner.running, runner.oldest_running_age, runner.count_age, runner.silent_for, runner.state,
           runner.registered_at
         from soniq.runner_stats as runner
+        where $1::bigint is null
+          or runner.runner_id = $1
         order by runner.state = 'alive', runner.oldest_running_age desc nulls last, runner.runner_id
         limit {MOST_RUNNERS:d}
-        """
+        """,
+        runner_id,
     )
 
 

@@ -25,7 +25,7 @@ Name = Annotated[str, Field(max_length=1000)]
 
 
 class Model(BaseModel):
-    """What all have: an unknown field is an error of the caller's."""
+    """What all have: of a row that is read, what is not told is left out."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -54,15 +54,20 @@ def ago(value: datetime | None) -> Markup:
     """How long ago, or in how long, with the exact time to be hovered over."""
     if value is None:
         return Markup(NONE)
-    away = timedelta(seconds=round((datetime.now(UTC) - value).total_seconds()))
-    seconds = abs(away.total_seconds())
-    long = f"{seconds:.0f} s" if seconds < 10 else duration(seconds)
-    told = f"{long} ago" if away >= timedelta(0) else f"in {long}"
-    if not away:
+    seconds = round((datetime.now(UTC) - value).total_seconds())
+    told = f"{_roughly(seconds)} ago" if seconds >= 0 else f"in {_roughly(-seconds)}"
+    if not seconds:
         told = "just now"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         _iso(value), exact(value), told
     )
+
+
+def _roughly(seconds: int) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds} s"
 
 
 def at(value: datetime | None) -> Markup:

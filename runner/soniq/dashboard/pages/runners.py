@@ -18,10 +18,8 @@ async def runners(request: Request) -> Response:
     given = request.query_params.get("id", "")
     runner_id = int(given) if given.isascii() and given.isdecimal() and len(given) < 19 else None
     async with site_of(request).reach.database() as database:
-        found = await looking.runners(database)
+        found = await looking.runners(database, runner_id)
         running = await looking.running(database, runner_id)
-    if runner_id is not None:
-        found = [each for each in found if each["runner_id"] == runner_id]
     at_work = {
         each["runner_id"]: [job for job in running if job["runner_id"] == each["runner_id"]]
         for each in found
@@ -35,4 +33,5 @@ async def runners(request: Request) -> Response:
         running=at_work,
         shown=None if runner_id is not None else A_FEW,
         runner_id=runner_id,
+        most=looking.MOST_RUNNERS,
     )

@@ -14,16 +14,18 @@ router = APIRouter()
 
 @router.get("/schedules", name="page.schedules")
 async def schedules(request: Request) -> Response:
-    """All of them, by name."""
+    """By name; ?after= the one with which the page before ended."""
+    after = request.query_params.get("after", "").replace("\0", "") or None
+    most = looking.SCHEDULES_A_PAGE
     async with site_of(request).reach.database() as database:
-        found = await looking.schedules(database)
+        found = await looking.schedules(database, after, most + 1)
     return page(
         request,
         "schedules.html",
         database.rights,
         current="schedules",
-        schedules=found,
-        most=looking.MOST_SCHEDULES,
+        schedules=found[:most],
+        after=found[most - 1]["name"] if len(found) > most else None,
     )
 
 

@@ -3,6 +3,8 @@
   "use strict";
 
   const EVERY = 2000; // milliseconds
+  // And after what took long, this many times as long: whoever looks takes a tenth of one connection's time at most.
+  const REST = 10;
   const day = { year: "numeric", month: "short", day: "numeric" };
   const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
   const sameYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", ...clock });
@@ -49,20 +51,25 @@
   function say(text) {
     const place = document.getElementById("liveness");
     if (place.textContent !== text) place.textContent = text;
-    document.body.classList.toggle("is-stale", text !== "");
   }
 
   function keepUpToDate() {
     let latest = new Date();
-    let asked = false;
-    setInterval(() => {
+    let asked = 0;
+    const wait = (pause) => setTimeout(ask, pause);
+    const ask = () => {
       const live = document.getElementById("live");
-      if (!live || asked || document.hidden || isSelecting(live)) return;
-      asked = true;
+      if (!live) return;
+      if (document.hidden || isSelecting(live)) {
+        wait(EVERY / 4);
+        return;
+      }
+      asked = performance.now();
       htmx.trigger(live, "refresh");
-    }, EVERY);
+    };
+    wait(EVERY);
     document.body.addEventListener("htmx:afterRequest", (event) => {
-      asked = false;
+      wait(Math.max(EVERY, REST * (performance.now() - asked)));
       if (event.detail.successful) {
         latest = new Date();
         say("");
