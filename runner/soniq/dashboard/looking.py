@@ -273,7 +273,7 @@ async def first_id_since(
         return None
     low, high = ends["low"], ends["high"] + 1
     low_at, high_at = ends["low_at"], ends["high_at"]
-    if time <= low_at:
+    if time <= low_at and high - low > WINDOW // 2:
         return int(low)
     by_halves = False
     # Jobs mostly come at an even pace, so where the time lies between two others is a good guess; every other one is
