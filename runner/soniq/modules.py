@@ -46,7 +46,9 @@ def import_apps(names: Iterable[str]) -> dict[Soniq, str]:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise type(problems[0])("\n".join(map(str, problems)))
+        raise type(problems[0])("\n".join(map(str, problems))) from ExceptionGroup(
+            "the modules", problems
+        )
     return apps
 
 
