@@ -15,6 +15,7 @@ from soniq.commands.queues import queues
 from soniq.commands.schedules import schedules
 from soniq.commands.setup import setup
 from soniq.commands.status import inspect, status
+from soniq.commands.top import top
 from soniq.commands.worker import main as worker
 from soniq.commands.worker import scheduler
 from soniq.settings import unknown_names
@@ -39,6 +40,7 @@ for command in (
     scheduler,
     status,
     inspect,
+    top,
     jobs,
     queues,
     schedules,
