@@ -91,7 +91,7 @@ def _names(option: click.Option) -> str:
     if isinstance(option.type, click.Choice):
         return f"`{names} {'|'.join(map(str, option.type.choices))}`"
     numbers = {"integer range": "N", "integer": "N", "float range": "N"}
-    kind = {**numbers, "file": "FILE"}.get(option.type.name, "TEXT")
+    kind = {**numbers, "file": "FILE", "directory": "FOLDER"}.get(option.type.name, "TEXT")
     return f"`{names} {kind}`"
 
 

@@ -9,6 +9,7 @@ from soniq.commands.common import EXIT_CODES
 from soniq.commands.completion import completion
 from soniq.commands.config import config
 from soniq.commands.dead_letters import dead_letter
+from soniq.commands.dev import dev
 from soniq.commands.doctor import doctor
 from soniq.commands.jobs import jobs
 from soniq.commands.queues import queues
@@ -21,7 +22,7 @@ from soniq.commands.worker import scheduler
 from soniq.settings import unknown_names
 
 # In the log, or among their findings; what `completion` says is for a shell.
-TELL_OF_UNKNOWN_NAMES_THEMSELVES = ("worker", "scheduler", "config", "doctor", "completion")
+TELL_OF_UNKNOWN_NAMES_THEMSELVES = ("dev", "worker", "scheduler", "config", "doctor", "completion")
 
 
 @click.group(epilog=EXIT_CODES)
@@ -35,6 +36,7 @@ def main(context: click.Context) -> None:
 
 
 for command in (
+    dev,
     setup,
     worker,
     scheduler,
