@@ -11,12 +11,15 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from conftest import ROOT, rows
+from soniq.cli import main
+from soniq.embedded import wheel_folder
 from soniq_command import SONIQ, environment
 from terminal import Terminal
 from test_demo import is_alive, processes_below
@@ -169,7 +172,7 @@ def runner_pid(project: Project) -> int:
 def test_a_day_with_it(open_project: OpenProject) -> None:
     project = open_project()
     jobs = project.write(GREETING)
-    dev = project.dev("jobs", NO_COLOR="")
+    dev = project.dev("jobs", "--no-dashboard", NO_COLOR="")
     dev.wait_for(r"^dev       \| PostgreSQL [\d.]+, its files in \.soniq/postgres, made anew$")
     dev.wait_for(r"^dev       \| the schema 0\.1\.0 is deployed$")
     told = dev.wait_for(r"^dev +\| for other shells: export SONIQ_DATABASE_URL=(\S+)$")
@@ -271,6 +274,12 @@ def refuses_another_version(project: Project) -> None:
     assert refused.terminal.exit_code() == 16
     assert "is of version 0.0.9, and this is soniq 0.1.0: install soniq 0.0.9" in refused.said
     assert "without its jobs and all else that is in it: soniq dev --fresh" in refused.said
+    wheel = wheel_folder()
+    assert wheel is not None
+    refused = project.dev("jobs", "--postgres", str(wheel / "bin"))
+    assert refused.terminal.exit_code() == 1
+    assert f"{project.folder}/.soniq/postgres was made by PostgreSQL 1" in refused.said
+    assert f"{wheel}/bin is version 18." in refused.said
     fresh = project.dev("jobs", "--no-dashboard", "--fresh")
     fresh.serves()
     assert rows(project.url, "select from soniq.finished_jobs") == []
@@ -339,6 +348,25 @@ def test_a_package_is_watched_whole_and_the_database_may_be_given(
     assert setup.terminal.exit_code() == 0
 
 
+@pytest.mark.skipif("dashboard" not in main.commands, reason="there is no soniq dashboard yet")
+def test_the_dashboard_comes_with_it(open_project: OpenProject, database: str) -> None:
+    project = open_project()
+    project.write(GREETING)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    dev = project.dev("jobs", "--port", str(port), url=database)
+    told = dev.wait_for(
+        r"^dev +\| the dashboard: (http://127\.0\.0\.1:\d+/) \(its key, to act: (\S+)\)$"
+    )
+    dev.serves()
+    assert told[1] == f"http://127.0.0.1:{port}/"
+    with urllib.request.urlopen(told[1], timeout=10) as page:
+        assert page.status == 200
+    assert dev.said.count(told[2]) == 1
+    dev.terminal.type("\x03")
+    assert dev.terminal.exit_code() == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user run the server")
 def test_as_root_in_a_folder_that_nobody_else_may_enter(
     open_project: OpenProject, tmp_path: Path
@@ -379,6 +407,11 @@ def test_what_it_cannot_begin_with(open_project: OpenProject, database: str) -> 
     project.write(GREETING)
     said = refused(10, "jobs", "--concurrency", "0")
     assert "SONIQ_CONCURRENCY (from --concurrency) is '0': give a whole number, 1 or more" in said
+    (project.folder / "soniq.toml").write_text("concurency = 3\n")
+    said = refused(10, "jobs")
+    assert "soniq.toml: concurency is not a setting of Soniq; did you mean concurrency?" in said
+    assert "SONIQ_DATABASE_URL" not in said, "which it need not have"
+    (project.folder / "soniq.toml").unlink()
     said = refused(2, "jobs", "--fresh", url=database)
     assert "the one to be used is given by SONIQ_DATABASE_URL" in said
     said = refused(1, "jobs", "--postgres", str(project.folder))
@@ -414,7 +447,7 @@ def test_as_an_ordinary_user(open_project: OpenProject) -> None:
         process = subprocess.Popen(
             [
                 *(*AS_NOBODY, python_for_nobody()),
-                *("-m", "soniq.cli", "dev", "jobs"),
+                *("-m", "soniq.cli", "dev", "jobs", "--no-dashboard"),
             ],
             cwd=project.folder,
             env=given,

@@ -9,12 +9,12 @@ import click
 
 from soniq.commands.common import EXIT_CODES, told_in_a_line
 from soniq.commands.flags import as_texts, setting_options
-from soniq.errors import BadSettings
-from soniq.settings import find_settings
+from soniq.settings import find_settings, read_settings
 
 OF_THE_RUNNER = ("queues", "concurrency", "shutdown_timeout", "log_level")
 # Whoever kills a runner while trying things out does not want to wait five minutes for its jobs.
 HEARTBEAT_TIMEOUT = "30"
+NOT_YET_KNOWN = "postgresql://"
 
 
 @click.command(epilog=EXIT_CODES)
@@ -67,23 +67,19 @@ def dev(
         given = {**as_texts(flags), "jobs_modules": modules}
         found = {each.setting.name: each for each in find_settings(os.environ, given)}
         url = found["database_url"]
-        wrong = [
-            each.problem
-            for each in found.values()
-            if each.problem and not (each is url and url.text is None)
-        ]
-        if wrong:
-            raise BadSettings("\n".join(wrong))
+        if url.text is None:
+            given["database_url"] = NOT_YET_KNOWN
+        read = read_settings(os.environ, given)
         if fresh and url.text is not None:
             raise click.UsageError(
                 f"--fresh makes the database in .soniq/ anew, and the one to be used is given by {url.source}"
             )
-        settings = {
+        of_runner = {
             found[name].setting.variable: str(found[name].text)
             for name in (*OF_THE_RUNNER, "jobs_modules")
         }
         if all(found[f"heartbeat_{each}"].source == "default" for each in ("interval", "timeout")):
-            settings["SONIQ_HEARTBEAT_TIMEOUT"] = HEARTBEAT_TIMEOUT
+            of_runner["SONIQ_HEARTBEAT_TIMEOUT"] = HEARTBEAT_TIMEOUT
         # Where one starts it is where one's modules are, as for the runner.
         sys.path.insert(0, os.getcwd())
         from soniq.dev.session import Plan, run  # which other commands need not wait for
@@ -92,9 +88,9 @@ def dev(
             run(
                 Plan(
                     database_url=url.value,
-                    modules=found["jobs_modules"].value,
-                    settings=settings,
-                    shutdown_timeout=found["shutdown_timeout"].value,
+                    modules=read.jobs_modules,
+                    settings=of_runner,
+                    shutdown_timeout=read.shutdown_timeout,
                     reload=not no_reload,
                     watched=watch,
                     dashboard=not no_dashboard,

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 import soniq
-from soniq.database import CANNOT_CONNECT, check_schema, close, connect_at_start
+from soniq.database import CANNOT_CONNECT, check_schema, close, connect_at_start, describe
 from soniq.deploying import deploy_if_missing
 from soniq.dev.child import Command
 from soniq.dev.folder import Folder
@@ -89,8 +89,19 @@ def prepare(
 
     Raises NoServer and SoniqError.
     """
-    user = server_user()
-    place = folder.place_for(user)
+    place = folder.place_for(server_user())
+    try:
+        return _prepare(folder, environment, place, given, fresh)
+    except OSError as error:
+        raise SoniqError(
+            f"the database cannot be made in {place}: {describe(error)}; see to that, or set SONIQ_DATABASE_URL to one"
+            " that is there"
+        ) from error
+
+
+def _prepare(
+    folder: Folder, environment: Mapping[str, str], place: Path, given: str | None, fresh: bool
+) -> Postgres:
     data = place / "postgres"
     if fresh:
         shutil.rmtree(data, ignore_errors=True)

@@ -24,7 +24,7 @@ class Places:
 
 
 def places(modules: Iterable[str], further: Iterable[Path]) -> Places:
-    """Where the packages of these modules are. A module in no package has its folder watched, and the packages there.
+    """Where the packages of these modules are; of a module in no package its folder, and the packages beside it.
 
     Nothing is imported. Raises ModuleNotImportable for modules of which there is no trace.
     """
@@ -42,7 +42,8 @@ def places(modules: Iterable[str], further: Iterable[Path]) -> Places:
         elif spec.origin is not None:
             folder = Path(spec.origin).parent
             flat.add(folder)
-            whole |= {each.parent for each in folder.glob("*/__init__.py")}
+            if folder.is_relative_to(Path.cwd()):  # and not where packages are installed
+                whole |= {each.parent for each in folder.glob("*/__init__.py")}
     return Places(frozenset(whole), frozenset(flat))
 
 
