@@ -205,6 +205,8 @@ def test_a_day_with_it(open_project: OpenProject) -> None:
     jobs.write_text(jobs.read_text().replace("unknown_name", ""))
     dev.serves()
 
+    assert lines_of_the_manual() - set(map(shape, dev.said.splitlines())) == set()
+
     second = project.dev("jobs")
     assert second.terminal.exit_code() == 1
     assert (
@@ -257,6 +259,23 @@ def test_a_day_with_it(open_project: OpenProject) -> None:
     wait_for_end(family)
 
     refuses_another_version(project)
+
+
+def lines_of_the_manual() -> set[str]:
+    """What docs/development.md has it say itself, but for the dashboard and the end."""
+    page = (ROOT / "docs/development.md").read_text()
+    [sample] = re.findall(r"^```\n\$ soniq dev shop_jobs\n(.*?)^```$", page, re.M | re.S)
+    lines = [line for line in sample.splitlines() if line.startswith(("dev ", "runner "))]
+    told = {shape(line.replace("shop_jobs", "jobs")) for line in lines if "dashboard" not in line}
+    assert len(told) > 8
+    return {line for line in told if "stop" not in line}
+
+
+def shape(line: str) -> str:
+    """A line without what differs from run to run."""
+    return re.sub(
+        r"\d+", "#", re.sub(r"dev:[\w-]+@|/[\w/-]+/jobs|: brood, greet|: greet", "", line)
+    )
 
 
 def refuses_another_version(project: Project) -> None:
@@ -337,6 +356,19 @@ def test_a_package_is_watched_whole_and_the_database_may_be_given(
     assert dev.terminal.exit_code() == 0
     assert not (project.folder / ".soniq/postgres").exists()
 
+    unread = subprocess.Popen(
+        [*dying_with_parent(signal.SIGKILL), SONIQ, "dev", "shop.jobs", "--no-dashboard"],
+        cwd=project.folder,
+        env=environment(database, {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert unread.stdout is not None
+    assert unread.stdout.readline().startswith(b"dev       | soniq 0.1.0; Ctrl-C stops")
+    unread.stdout.close()
+    assert unread.stderr is not None
+    assert (unread.wait(20), unread.stderr.read()) == (0, b""), "nobody reads what it says"
+
     absent = project.dev("shop.jobs", url=empty_database)
     assert absent.terminal.exit_code() == 15
     assert "Soniq's schema cannot be used in" in absent.said
@@ -355,12 +387,11 @@ def test_the_dashboard_comes_with_it(open_project: OpenProject, database: str) -
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     dev = project.dev("jobs", "--port", str(port), url=database)
-    told = dev.wait_for(
-        r"^dev +\| the dashboard: (http://127\.0\.0\.1:\d+/) \(its key, to act: (\S+)\)$"
-    )
+    told = dev.wait_for(r"^dev +\| the dashboard: (http://\S+/) \(sign in with the key (\S+)\)$")
     dev.serves()
     assert told[1] == f"http://127.0.0.1:{port}/"
-    with urllib.request.urlopen(told[1], timeout=10) as page:
+    with_key = urllib.request.Request(told[1], headers={"Authorization": f"Bearer {told[2]}"})
+    with urllib.request.urlopen(with_key, timeout=10) as page:
         assert page.status == 200
     assert dev.said.count(told[2]) == 1
     dev.terminal.type("\x03")

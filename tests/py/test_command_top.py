@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from conftest import StartRunner, WriteJobs, rows
+from conftest import ROOT, StartRunner, WriteJobs, rows
 from dead_letters import bury
 from soniq_command import SONIQ, done, environment, refused, soniq
 from terminal import Terminal
@@ -124,6 +124,11 @@ def test_one_frame_without_a_terminal(
     assert re.search(r"^mail_queue +0 +0 +0 +- +0 +▁▁▁▁ +3$", said, re.M)
     assert re.search(rf"^\S+:{runner.pid} +2/3 +\d\.\ds +brood x2 \d\.\ds$", said, re.M)
     assert re.search(r"^mail +3 +\d\.\ds +ValueError: it is bad$", said, re.M)
+    page = (ROOT / "docs/development.md").read_text()
+    heads = re.findall(r"^(?:QUEUES|RUNNERS|FAILURES) .*$", page, re.M)
+    assert len(heads) == 3
+    for head in heads:
+        assert " ".join(head.split()) in " ".join(said.split()), "as in the manual"
     assert order(done(database, "top", "--order", "age").out) == ["bills", "mail", "fax"]
     assert order(done(database, "top", "--order", "name").out) == ["bills", "fax", "mail"]
 
@@ -190,7 +195,7 @@ def test_more_queues_than_lines_are_scrolled(database: str, open_top: OpenTop) -
         """,
     )
     top = open_top(database, "--order", "name")
-    shown = top.wait_for("QUEUES 1-")
+    shown = top.wait_for(lambda shown: "QUEUES 1-" in shown and "q quit" in shown)
     seen = re.findall(r"^q\d\d\d", shown, re.M)
     assert seen[0] == "q001"
     top.type("j")

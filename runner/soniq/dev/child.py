@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -31,6 +32,11 @@ class Command:
     )
     options: Mapping[str, Any] = field(default_factory=dict)  # subprocess's
     of_code: Sequence[int] = ()  # exit codes that only another state of the code changes
+
+
+def of_soniq(*arguments: str) -> list[str]:
+    """What runs the command `soniq` of this very package."""
+    return [sys.executable, "-m", "soniq.cli", *arguments]
 
 
 class Child:

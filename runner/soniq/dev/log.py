@@ -19,7 +19,11 @@ class Log:
     def __init__(self) -> None:
         self.is_broken = asyncio.Event()  # nobody reads stdout any more
         self._lines: asyncio.Queue[str | None] = asyncio.Queue(MOST_WAITING)
-        self._has_colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._has_colours = (
+            sys.stdout.isatty()
+            and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM") != "dumb"
+        )
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know few characters
 
     @asynccontextmanager

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,11 +57,12 @@ class Postgres:
     async def answers(self) -> None:
         """Returns once it lets clients in."""
         while True:
-            try:
+            await asyncio.sleep(0.02)
+            if not _is_ready(self.data):
+                continue  # it would complain of whoever comes too early
+            with suppress(*CANNOT_CONNECT):
                 await close(await asyncpg.connect(self.url, timeout=5))
                 return
-            except CANNOT_CONNECT:
-                await asyncio.sleep(0.05)
 
     async def deploy(self) -> bool:
         """Deploys the schema, if there is none; the answer is whether it did. Raises SchemaMismatch."""
@@ -182,10 +184,22 @@ async def wait_until_left(data: Path) -> None:
 
 def _holder(data: Path) -> int | None:
     try:
-        pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+        pid = int(_noted(data)[0])
         os.kill(pid, 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
+    except (ProcessLookupError, ValueError, IndexError):
         return None
     except PermissionError:
         pass  # somebody else's, but there
     return pid
+
+
+def _is_ready(data: Path) -> bool:
+    return "ready" in map(str.strip, _noted(data)[-1:])
+
+
+def _noted(data: Path) -> list[str]:
+    """What a server that is at work notes of itself: first its process id, last its state."""
+    try:
+        return (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return []

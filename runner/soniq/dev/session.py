@@ -1,22 +1,23 @@
 """What `soniq dev` does, in its order: database, dashboard, runner; and when told to stop, the other way round."""
 
 import asyncio
+import functools
 import os
-import secrets
 import signal
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import soniq
 from soniq.commands.extras import check_extra
 from soniq.database import check_schema, close, connect_at_start, masked
-from soniq.dev.child import Child, Command, in_words, started
+from soniq.dev.child import Child, Command, in_words, of_soniq, started
+from soniq.dev.dashboard import Dashboard
 from soniq.dev.folder import Folder
 from soniq.dev.log import Log
-from soniq.dev.postgres import free_port, prepare, wait_until_left
+from soniq.dev.postgres import prepare, wait_until_left
 from soniq.dev.waiting import Signals, first_of
 from soniq.embedded import dying_with_parent
 from soniq.errors import (
@@ -28,7 +29,8 @@ from soniq.errors import (
     SoniqError,
 )
 
-HOST, PORT = "127.0.0.1", 8787  # the dashboard's
+# Calls what it is given with the files that have changed, again and again.
+Watching = Callable[[Callable[[Sequence[Path]], Awaitable[None]]], Coroutine[Any, Any, None]]
 UP_WITHIN = 10.0  # seconds, that the runner waits for the dashboard, so that the log is in order
 GRACE = 10.0  # seconds, beyond its shutdown timeout, that a runner takes at most
 
@@ -69,33 +71,44 @@ class _Session:
         self._url = plan.database_url or ""
 
     async def run(self) -> None:
-        if self._plan.reload:
-            check_extra("dev", "watchfiles")
-            # Not above: whoever does not reload need not have watchfiles.
-            from soniq.dev import watching
-
-            places = watching.places(self._plan.modules, self._plan.watched)
+        watching = self._find_code() if self._plan.reload else None
         # What is entered last is left first.
         async with AsyncExitStack() as stack:
             stack.enter_context(self._folder.occupied())
             await self.log.say(f"soniq {soniq.__version__}; Ctrl-C stops everything")
-            if not await self._open_database(stack):
-                return
-            if self._plan.dashboard:
-                await self._open_dashboard(stack)
-            runner = Child(self._runner(), self.log, self._signals)
-            await stack.enter_async_context(runner.kept())
-            async with asyncio.TaskGroup() as tasks:
-                watcher = None
-                if self._plan.reload:
-                    watcher = tasks.create_task(
-                        watching.watch(places, lambda changed: self._reload(tasks, runner, changed))
-                    )
-                await first_of(self._signals.more_than(0), self.log.is_broken.wait())
-                if watcher:
-                    watcher.cancel()
-            await self.log.say("stopping; Ctrl-C again hurries")
+            if await self._open_database(stack):
+                if self._plan.dashboard:
+                    await self._open_dashboard(stack)
+                await self._run_jobs(stack, watching)
+                await self.log.say("stopping; Ctrl-C again hurries")
         await self.log.say("everything is stopped")
+
+    def _find_code(self) -> Watching:
+        """Finds where the code is, before anything is started; what it answers with tells of changes."""
+        check_extra("dev", "watchfiles")
+        # Not above: whoever does not reload need not have watchfiles.
+        from soniq.dev import watching
+
+        return functools.partial(
+            watching.watch, watching.places(self._plan.modules, self._plan.watched)
+        )
+
+    async def _run_jobs(self, stack: AsyncExitStack, watching: Watching | None) -> None:
+        """Has a runner, until told to stop."""
+        runner = Child(self._runner(), self.log, self._signals)
+
+        async def restart(changed: Sequence[Path]) -> None:
+            names = [_shown(path) for path in changed]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            await self.log.say(f"{', '.join(names[:3])}{more} changed: the runner starts anew")
+            runner.restart()
+
+        await stack.enter_async_context(runner.kept())
+        async with asyncio.TaskGroup() as tasks:
+            watcher = tasks.create_task(watching(restart)) if watching else None
+            await first_of(self._signals.more_than(0), self.log.is_broken.wait())
+            if watcher:
+                watcher.cancel()
 
     async def _open_database(self, stack: AsyncExitStack) -> bool:
         """Has a database with the schema; the answer is False where it was told to stop meanwhile."""
@@ -139,7 +152,7 @@ class _Session:
         return True
 
     async def _set_up(self) -> None:
-        command = Command("setup", _soniq("setup"), {"SONIQ_DATABASE_URL": self._url})
+        command = Command("setup", of_soniq("setup"), {"SONIQ_DATABASE_URL": self._url})
         async with started(command, self.log, self._signals) as process:
             await first_of(process.wait(), self._signals.more_than(0))
             code = process.returncode
@@ -147,24 +160,10 @@ class _Session:
             raise SoniqError(f"`soniq setup` {in_words(code)}; what it says above is why")
 
     async def _open_dashboard(self, stack: AsyncExitStack) -> None:
-        port = self._plan.port or free_port(PORT)
-        if free_port(port) != port:
-            raise SoniqError(
-                f"the port {port} is taken on {HOST}: give another one, --port {free_port(port)}"
-            )
-        key = os.environ.get("SONIQ_DASHBOARD_API_KEY") or secrets.token_urlsafe(12)
-        command = Command(
-            "dashboard",
-            [*dying_with_parent(signal.SIGKILL), *_soniq("dashboard")],
-            {
-                **self._environment,
-                "SONIQ_DASHBOARD_HOST": HOST,
-                "SONIQ_DASHBOARD_PORT": str(port),
-                "SONIQ_DASHBOARD_WRITE": "true",
-                "SONIQ_DASHBOARD_API_KEY": key,
-            },
+        dashboard = Dashboard.planned(self._plan.port)
+        child = Child(
+            dashboard.command(self._environment), self.log, self._signals, dashboard.answers
         )
-        child = Child(command, self.log, self._signals, lambda: _listens(port))
         await stack.enter_async_context(child.kept())
         await first_of(
             child.is_up.wait(),
@@ -176,13 +175,15 @@ class _Session:
             await self.log.say(
                 "going on without the dashboard; if it is not installed: pip install 'soniq[dashboard]'"
             )
-        elif child.is_up.is_set():
-            await self.log.say(f"the dashboard: http://{HOST}:{port}/ (its key, to act: {key})")
+        else:
+            await self.log.say(
+                f"the dashboard: {dashboard.address} (sign in with the key {dashboard.key})"
+            )
 
     def _runner(self) -> Command:
         return Command(
             "runner",
-            [*dying_with_parent(signal.SIGKILL), *_soniq("worker", "--traceback")],
+            [*dying_with_parent(signal.SIGKILL), *of_soniq("worker", "--traceback")],
             {**self._environment, **self._plan.settings},
             farewell=(
                 (signal.SIGTERM, self._plan.shutdown_timeout + GRACE),
@@ -203,30 +204,7 @@ class _Session:
             "PYTHONUNBUFFERED": "1",  # what handlers print is in the log at once
         }
 
-    def _reload(self, tasks: asyncio.TaskGroup, runner: Child, changed: Sequence[Path]) -> None:
-        names = [_shown(path) for path in changed]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        tasks.create_task(
-            self.log.say(f"{', '.join(names[:3])}{more} changed: the runner starts anew")
-        )
-        runner.restart()
-
-
-def _soniq(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "soniq.cli", *arguments]
-
 
 def _shown(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-async def _listens(port: int) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(HOST, port)
-        except OSError:
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return

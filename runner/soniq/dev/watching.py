@@ -3,7 +3,7 @@
 import asyncio
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from watchfiles import PythonFilter, awatch
 from soniq.database import describe
 from soniq.errors import ModuleNotImportable, SoniqError
 
+Tell = Callable[[Sequence[Path]], Awaitable[None]]
 STEP = 100  # milliseconds without another change after which those before are told
 
 
@@ -47,7 +48,7 @@ def places(modules: Iterable[str], further: Iterable[Path]) -> Places:
     return Places(frozenset(whole), frozenset(flat))
 
 
-async def watch(found: Places, tell: Callable[[Sequence[Path]], object]) -> None:
+async def watch(found: Places, tell: Tell) -> None:
     """Calls `tell` with the Python files that have changed, again and again. Raises SoniqError where it cannot."""
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -61,10 +62,8 @@ async def watch(found: Places, tell: Callable[[Sequence[Path]], object]) -> None
         ) from errors
 
 
-async def _watch(
-    folders: Iterable[Path], is_recursive: bool, tell: Callable[[Sequence[Path]], object]
-) -> None:
+async def _watch(folders: Iterable[Path], is_recursive: bool, tell: Tell) -> None:
     async for changes in awatch(
         *folders, watch_filter=PythonFilter(), step=STEP, recursive=is_recursive
     ):
-        tell(sorted({Path(path) for _, path in changes}))
+        await tell(sorted({Path(path) for _, path in changes}))
