@@ -432,9 +432,8 @@ def test_what_it_cannot_begin_with(open_project: OpenProject, database: str) -> 
         return " ".join(dev.said.split())
 
     assert "SONIQ_JOBS_MODULES is not set: give the modules with your handlers" in refused(10)
-    assert "there is no module 'nonsense', of 'nonsense.jobs': name it as" in refused(
-        11, "nonsense.jobs"
-    )
+    for name in ("nonsense.jobs", "jobs.py/", "__main__"):
+        assert f"there is no module '{name}': name it as" in refused(11, name)
     project.write(GREETING)
     said = refused(10, "jobs", "--concurrency", "0")
     assert "SONIQ_CONCURRENCY (from --concurrency) is '0': give a whole number, 1 or more" in said

@@ -5,6 +5,7 @@ import importlib.util
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from watchfiles import PythonFilter, awatch
@@ -31,12 +32,10 @@ def places(modules: Iterable[str], further: Iterable[Path]) -> Places:
     """
     whole, flat = set(further), set()
     for name in modules:
-        package = name.partition(".")[0]
-        spec = importlib.util.find_spec(package)
+        spec = _spec_of(name)
         if spec is None:
             raise ModuleNotImportable(
-                f"there is no module {package!r}, of {name!r}: name it as one would import it in {os.getcwd()},"
-                " or install it"
+                f"there is no module {name!r}: name it as one would import it in {os.getcwd()}, or install it"
             )
         if spec.submodule_search_locations is not None:
             whole |= {Path(place) for place in spec.submodule_search_locations}
@@ -46,6 +45,17 @@ def places(modules: Iterable[str], further: Iterable[Path]) -> Places:
             if folder.is_relative_to(Path.cwd()):  # and not where packages are installed
                 whole |= {each.parent for each in folder.glob("*/__init__.py")}
     return Places(frozenset(whole), frozenset(flat))
+
+
+def _spec_of(name: str) -> ModuleSpec | None:
+    """Where Python finds the outermost package of a module, or the module; None if it does not."""
+    parts = name.split(".")
+    if not all(map(str.isidentifier, parts)):
+        return None
+    try:
+        return importlib.util.find_spec(parts[0])
+    except ValueError:  # what is no file, such as __main__
+        return None
 
 
 async def watch(found: Places, tell: Tell) -> None:
