@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -14,7 +15,6 @@ from soniq.top.glance import MINUTES, Glance, Row, View
 
 KEYS = "q quit  p pause  up/down j/k scroll  order: 1 depth  2 age  3 name"
 MOST_CONCERNS = 3
-GAPS = 3
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 # Told by the sign where there are no colours.
 SEVERITIES = {1: ("!!!", "bold red"), 2: ("!! ", "yellow"), 3: ("!  ", "cyan")}
@@ -41,7 +41,7 @@ class Lines:
 
 
 def share(height: int, glance: Glance, *, keys: bool) -> Lines:
-    """Shares a height out: the lower tables get a quarter of it each, or what the queues leave over."""
+    """Shares a height out: the lower tables get a quarter of it each, or more where the queues leave some over."""
     left = height - 2 - keys
     concerns = max(min(len(glance.concerns), MOST_CONCERNS, left // 4), 1)
     left -= concerns
@@ -78,19 +78,19 @@ def frame(
     lines = share(height, glance, keys=keys)
     parts.append(_trouble(away) if away else _totals(glance))
     parts += _concerns(glance, lines.concerns)
-    used = 2 + lines.concerns + lines.queues + lines.runners + lines.letters + keys
-    # A blank line between the parts, where there is room.
-    gap = [Text()] if height - used >= GAPS else []
+    tables: list[list[RenderableType]] = []
     if lines.queues:
-        parts += [*gap, *_queues(console, glance, view, lines.queues - 1)]
+        tables.append([*_queues(console, glance, view, lines.queues - 1)])
     if lines.runners:
-        parts += [*gap, *_runners(glance, lines.runners - 1)]
+        tables.append([*_runners(glance, lines.runners - 1)])
     if glance.letters and lines.letters:
-        parts += [*gap, _letters(glance.as_of, glance.letters, lines.letters - 1)]
+        tables.append([_letters(glance.as_of, glance.letters, lines.letters - 1)])
+    left = height - 2 - lines.concerns - lines.queues - lines.runners - lines.letters - keys
+    if left >= len(tables):
+        tables = [[Text(), *table] for table in tables]
+        left -= len(tables)
+    parts += chain.from_iterable(tables)
     if keys:
-        left = (
-            height - used - sum(map(bool, (lines.queues, lines.runners, lines.letters))) * len(gap)
-        )
         parts += [Text()] * left
         parts.append(Text(KEYS, style="dim", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)

@@ -24,6 +24,7 @@ from soniq.top.glance import MOST_LOOKED_AT, ORDERS, Glance, View, read
 from soniq.top.keys import Keyboard
 
 ANSWER_WITHIN = 10.0  # seconds
+TRY_AGAIN_AFTER = 2.0  # seconds, at most, while the database is away
 # At most this part of the time is spent on reading, however slow that is: looking must not make things worse.
 BUSY = 0.1
 
@@ -120,7 +121,7 @@ class _Top:
                         datetime.now().astimezone(), describe(error.__cause__ or error)
                     )
                 self._to_draw.set()
-                await asyncio.sleep(self._interval)
+                await asyncio.sleep(min(self._interval, TRY_AGAIN_AFTER))
 
     async def _look(self, connection: asyncpg.Connection) -> None:
         try:
