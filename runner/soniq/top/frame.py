@@ -164,17 +164,16 @@ def _queues(console: Console, glance: Glance, view: View, rows: int) -> Iterator
     )
     table.columns[6].justify = "left"
     for each in shown:
-        done = glance.histories.get(each["queue"], [])
+        over = glance.histories.get(each["queue"], [])[:-1]
         sign = "~" if each["is_estimate"] else ""
-        rate = latest(done)
         table.add_row(
             _name(each["queue"]),
             Text(sign + count(each["ready"]), style="bold" if each["ready"] else "dim"),
             sign + count(each["scheduled"]),
             sign + count(each["processing"]),
             "-" if each["oldest_ready_age"] is None else age(each["oldest_ready_age"]),
-            "-" if rate is None else count(rate),
-            Text(sparkline(done[:-1][-minutes:], bars).ljust(minutes), style="cyan"),
+            count(over[-1]) if over else "-",
+            Text(sparkline(over[-minutes:], bars).ljust(minutes), style="cyan"),
             Text(count(each["dead_letters"]), style="red" if each["dead_letters"] else "dim"),
             Text("paused", style="yellow") if each["paused"] else "",
         )
@@ -281,15 +280,7 @@ def age(length: timedelta) -> str:
     return f"{seconds / 86400:.0f}d"
 
 
-def latest(done: Sequence[int | None]) -> int | None:
-    """What was done in the last minute that is over and of which something is known."""
-    return next((number for number in reversed(done[:-1]) if number is not None), None)
-
-
-def sparkline(numbers: Sequence[int | None], bars: str) -> str:
-    """A bar for each number, as high as it is of the highest; a gap where there is none."""
-    most = max((number for number in numbers if number), default=0)
-    return "".join(
-        " " if number is None else bars[math.ceil(number / most * (len(bars) - 1)) if most else 0]
-        for number in numbers
-    )
+def sparkline(numbers: Sequence[int], bars: str) -> str:
+    """A bar for each number, as high as it is of the highest."""
+    most = max(numbers, default=0) or 1
+    return "".join(bars[math.ceil(number / most * (len(bars) - 1))] for number in numbers)

@@ -50,6 +50,7 @@ HISTORIES = """
       pg_catalog.array_agg(noted.done order by noted.began_at) as done
     from pg_catalog.unnest($1::text[]) as known (queue)
     cross join lateral soniq.history(length => $2, queue => known.queue) as noted
+    where not noted.is_whole
     group by known.queue
 """
 
@@ -92,8 +93,8 @@ class Glance:
     tick_lag: timedelta | None  # None: nothing ever ticked
     concerns: Sequence[Row]
     queues: Sequence[Row]
-    # By queue, of those looked at: jobs done in each minute, the latest last and not over yet; None: nobody looked.
-    histories: Mapping[str, Sequence[int | None]]
+    # By queue, of those looked at: jobs done in each minute, the latest last and not over yet.
+    histories: Mapping[str, Sequence[int]]
     runners: Sequence[Row]
     running: Sequence[Row]
     letters: Sequence[Row] | None  # None: this login may not see errors
@@ -102,7 +103,7 @@ class Glance:
 async def read(connection: asyncpg.Connection, view: View, most: int) -> Glance:
     """Reads everything, and the histories of at most so many queues, those that the view shows first."""
     head = await connection.fetchrow(HEAD)
-    queues = await connection.fetch("select * from soniq.queue_stats")
+    queues = await connection.fetch("select * from soniq.queue_counts")
     shown = view.sorted(queues)[view.offset : view.offset + most]
     histories = await connection.fetch(
         HISTORIES, [each["queue"] for each in shown], timedelta(minutes=MINUTES)
