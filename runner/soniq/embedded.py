@@ -120,6 +120,7 @@ class Programs:
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,  # Ctrl-C is for us
             **self.user.options,
         )
         if done.returncode:

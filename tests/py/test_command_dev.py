@@ -172,7 +172,14 @@ def runner_pid(project: Project) -> int:
 def test_a_day_with_it(open_project: OpenProject) -> None:
     project = open_project()
     jobs = project.write(GREETING)
-    dev = project.dev("jobs", "--no-dashboard", NO_COLOR="")
+    hasty = project.dev("jobs", "--no-dashboard")
+    unfinished = project.folder / ".soniq/postgres.unfinished/PG_VERSION"
+    wait_for(unfinished.exists)
+    hasty.terminal.type("\x03")
+    assert hasty.terminal.exit_code() == 0
+    assert hasty.said.endswith("dev       | everything is stopped\n")
+
+    dev = project.dev("jobs", "--no-dashboard", "--fresh", NO_COLOR="")
     dev.wait_for(r"^dev       \| PostgreSQL [\d.]+, its files in \.soniq/postgres, made anew$")
     dev.wait_for(r"^dev       \| the schema 0\.1\.0 is deployed$")
     told = dev.wait_for(r"^dev +\| for other shells: export SONIQ_DATABASE_URL=(\S+)$")
