@@ -90,7 +90,8 @@ def _names(option: click.Option) -> str:
         return f"`{names}`"
     if isinstance(option.type, click.Choice):
         return f"`{names} {'|'.join(map(str, option.type.choices))}`"
-    kind = {"integer range": "N", "integer": "N", "file": "FILE"}.get(option.type.name, "TEXT")
+    numbers = {"integer range": "N", "integer": "N", "float range": "N"}
+    kind = {**numbers, "file": "FILE", "directory": "FOLDER"}.get(option.type.name, "TEXT")
     return f"`{names} {kind}`"
 
 

@@ -10,18 +10,21 @@ from soniq.commands.completion import completion
 from soniq.commands.config import config
 from soniq.commands.dashboard import dashboard
 from soniq.commands.dead_letters import dead_letter
+from soniq.commands.dev import dev
 from soniq.commands.doctor import doctor
 from soniq.commands.jobs import jobs
 from soniq.commands.queues import queues
 from soniq.commands.schedules import schedules
 from soniq.commands.setup import setup
 from soniq.commands.status import inspect, status
+from soniq.commands.top import top
 from soniq.commands.worker import main as worker
 from soniq.commands.worker import scheduler
 from soniq.settings import unknown_names
 
 # In the log, or among their findings; what `completion` says is for a shell.
 TELL_OF_UNKNOWN_NAMES_THEMSELVES = (
+    "dev",
     "worker",
     "scheduler",
     "dashboard",
@@ -42,11 +45,13 @@ def main(context: click.Context) -> None:
 
 
 for command in (
+    dev,
     setup,
     worker,
     scheduler,
     status,
     inspect,
+    top,
     jobs,
     queues,
     schedules,

@@ -4,6 +4,7 @@ import importlib
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import TracebackType
 
 from soniq.app import Soniq, two_handlers, two_schedules
 from soniq.errors import DuplicateJob, ModuleNotImportable, NoJobs, SoniqError
@@ -46,7 +47,9 @@ def import_apps(names: Iterable[str]) -> dict[Soniq, str]:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise type(problems[0])("\n".join(map(str, problems)))
+        raise type(problems[0])("\n".join(map(str, problems))) from ExceptionGroup(
+            "the modules", problems
+        )
     return apps
 
 
@@ -82,8 +85,29 @@ def _import(name: str) -> object:
     except DuplicateJob:
         raise
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
+        error.__traceback__ = _own_part(error.__traceback__)
         raise ModuleNotImportable(
             f"cannot import {name!r}, named by SONIQ_JOBS_MODULES:"
-            f" {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+            f" {type(error).__name__}: {_message(error)}{_place(error)}"
         ) from error
+
+
+def _own_part(part: TracebackType | None) -> TracebackType | None:
+    """A traceback from where the modules' own code begins: how Python imports them is the same for all."""
+    while part is not None:
+        file = part.tb_frame.f_code.co_filename
+        if file not in (__file__, importlib.__file__) and not file.startswith("<frozen importlib"):
+            break
+        part = part.tb_next
+    return part
+
+
+def _message(error: Exception) -> str:
+    return error.msg if isinstance(error, SyntaxError) else str(error)
+
+
+def _place(error: Exception) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

@@ -1,19 +1,18 @@
 """Child processes that never outlive the demo, however it ends."""
 
 import asyncio
-import ctypes
-import functools
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from soniq.embedded import dying_with_parent
 
 from .trouble import Trouble
 
-PR_SET_PDEATHSIG = 1
 PATIENCE = 10.0
-LIBC = ctypes.CDLL(None)
 
 
 async def start(
@@ -21,27 +20,24 @@ async def start(
     log: Path,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
-    user: int | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
+    **options: Any,
 ) -> asyncio.subprocess.Process:
     """Starts a command that writes into `log` and is sent `death_signal` should the demo die.
 
-    It has a session of its own: Ctrl-C is the demo's to handle. With `user`, it runs as that user.
+    It has a session of its own: Ctrl-C is the demo's to handle. `options` are subprocess's.
     """
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
+            *dying_with_parent(death_signal),
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=None if environment is None else {**os.environ, **environment},
             cwd=folder,
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
             start_new_session=True,
-            # After the change of user, which would clear it.
-            preexec_fn=functools.partial(LIBC.prctl, PR_SET_PDEATHSIG, int(death_signal)),
+            **options,
         )
 
 
@@ -50,10 +46,9 @@ async def run(
     log: Path,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
-    user: int | None = None,
 ) -> None:
     """Runs a command to its end. Raises Trouble with its output if it fails."""
-    process = await start(*command, log=log, environment=environment, folder=folder, user=user)
+    process = await start(*command, log=log, environment=environment, folder=folder)
     async with stopping(process):
         if await process.wait():
             raise Trouble(f"{' '.join(map(str, command))} failed:\n{tail(log)}")

@@ -1,15 +1,15 @@
-"""Getting Soniq's schema into the database: by sqitch where it is at hand, else by the snapshot."""
+"""Getting Soniq's schema into the database: by sqitch where it is at hand, else by its scripts alone."""
 
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import asyncpg
+from soniq.deploying import deploy_if_missing
+from soniq.embedded import wheel_folder
 
 from . import ROOT, children
-from .server import client_programs
 
 
 async def deploy(connection: asyncpg.Connection, url: str, home: Path) -> str:
@@ -20,8 +20,8 @@ async def deploy(connection: asyncpg.Connection, url: str, home: Path) -> str:
         await _by_sqitch(url, home)
         how = "by sqitch"
     else:
-        await _by_snapshot(connection, home)
-        how = "from the snapshot (no sqitch with its PostgreSQL driver here)"
+        await deploy_if_missing(connection)
+        how = "by its scripts (no sqitch with its PostgreSQL driver here)"
     return f"schema soniq {await deployed_version(connection)} deployed {how}"
 
 
@@ -35,7 +35,8 @@ async def deployed_version(connection: asyncpg.Connection) -> str | None:
 
 def _path_with_psql() -> str:
     """The search path, beginning with the wheel's own psql: Debian's is a script that takes thrice as long to start."""
-    return os.pathsep.join(filter(None, (str(client_programs() or ""), os.environ.get("PATH"))))
+    wheel = [str(folder / "bin")] if (folder := wheel_folder()) else []
+    return os.pathsep.join([*wheel, os.environ.get("PATH", os.defpath)])
 
 
 def _sqitch_works() -> bool:
@@ -59,12 +60,3 @@ async def _by_sqitch(url: str, home: Path) -> None:
             "SQITCH_EMAIL": "demo@soniq.invalid",
         },
     )
-
-
-async def _by_snapshot(connection: asyncpg.Connection, home: Path) -> None:
-    snapshot = home / "soniq.sql"
-    await children.run(
-        *(sys.executable, ROOT / "script/generate", "snapshot", snapshot),
-        log=home / "snapshot.log",
-    )
-    await connection.execute(snapshot.read_text())

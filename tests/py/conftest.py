@@ -48,6 +48,7 @@ FIRST = (
     "test_model.py",
     "test_demo.py",
     "test_command_setup.py",
+    "test_command_dev.py",
     "test_plugin.py",
 )
 

@@ -133,7 +133,7 @@ def test_without_a_database_it_says_what_to_set(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing"
     nothing.mkdir()
     (tmp_path / "conftest.py").write_text(
-        "from soniq import throwaway\nthrowaway.WHERE_INSTALLED = ()\n"
+        "from soniq import embedded\nembedded.WHERE_INSTALLED, embedded.WHEEL = (), 'no_wheel'\n"
     )
     done = pytest_in(tmp_path, TESTS, PATH=str(nothing))
     assert "set SONIQ_TEST_DATABASE_URL=postgresql://user@host/database" in done.stdout

@@ -4,9 +4,10 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from traceback import format_exception
 from typing import Any, TypeVar
 
 import asyncpg
@@ -44,14 +45,19 @@ JOB_ID = click.IntRange(1, 2**63 - 1)
 
 
 @contextmanager
-def told_in_a_line(program: str) -> Iterator[None]:
-    """Turns Soniq's own errors into a message on stderr and an exit code."""
+def told_in_a_line(program: str, *, traceback: bool = False) -> Iterator[None]:
+    """Turns Soniq's own errors into a message on stderr and an exit code.
+
+    traceback: print that of what brought one about, too.
+    """
     try:
         yield
     except (SoniqError, BaseExceptionGroup) as raised:
         error = _refusal(raised)
         if error is None:
             raise
+        if traceback and error.__cause__ is not None:
+            click.echo("".join(format_exception(error.__cause__)), err=True, nl=False)
         click.echo(f"{program}: {error}", err=True)
         sys.exit(error.exit_code)
 
@@ -66,33 +72,43 @@ def _refusal(raised: BaseException) -> SoniqError | None:
 def on_database(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     """Does something on a connection to the database of SONIQ_DATABASE_URL, whose schema is the right one.
 
-    Raises DatabaseUnreachable, SchemaMissing, SchemaMismatch, and DatabaseRefused with the database's own message and
-    remedy.
+    Raises what opened() does.
     """
 
     async def do(url: str) -> T:
-        connection = await connect_at_start(url, "command")
-        try:
-            await check_schema(connection, url)
+        async with opened(url) as connection:
             return await work(connection)
-        except asyncpg.QueryCanceledError as error:
-            raise DatabaseRefused(_with_hint(error)) from error
-        except CONNECTION_LOST as error:
-            if isinstance(error, OSError) and not connection.is_closed():
-                raise  # of something else, such as whoever reads stdout no longer
-            raise DatabaseUnreachable(
-                f"the connection to the database at {masked(url)} was lost: {describe(error)};"
-                " see what was done, and run the command again"
-            ) from error
-        except asyncpg.InsufficientPrivilegeError as error:
-            raise DatabaseRefused(f"{_with_hint(error)}; {WHO_MAY}") from error
-        except asyncpg.PostgresError as error:
-            raise DatabaseRefused(_with_hint(error)) from error
-        finally:
-            await close(connection)
 
     with told_in_a_line("soniq"):
         return asyncio.run(do(read_one("database_url", os.environ, {})))
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a database whose schema is the right one.
+
+    Raises DatabaseUnreachable, SchemaMissing, SchemaMismatch, and DatabaseRefused with the database's own message and
+    remedy, also for what goes wrong within the block.
+    """
+    connection = await connect_at_start(url, "command")
+    try:
+        await check_schema(connection, url)
+        yield connection
+    except asyncpg.QueryCanceledError as error:
+        raise DatabaseRefused(_with_hint(error)) from error
+    except CONNECTION_LOST as error:
+        if isinstance(error, OSError) and not connection.is_closed():
+            raise  # of something else, such as whoever reads stdout no longer
+        raise DatabaseUnreachable(
+            f"the connection to the database at {masked(url)} was lost: {describe(error)};"
+            " see what was done, and run the command again"
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise DatabaseRefused(f"{_with_hint(error)}; {WHO_MAY}") from error
+    except asyncpg.PostgresError as error:
+        raise DatabaseRefused(_with_hint(error)) from error
+    finally:
+        await close(connection)
 
 
 def _with_hint(error: asyncpg.PostgresError) -> str:

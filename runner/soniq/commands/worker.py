@@ -32,14 +32,17 @@ SCHEDULER_SETTINGS = ("database_url", "tick_interval", "log_level", "log_format"
 @setting_options(names_of(Settings))
 @click.option("--burst", is_flag=True, help="Stop when no job is ready and none runs.")
 @click.option("--run-once", is_flag=True, help="Run one job, if one is ready, and stop.")
+@click.option(
+    "--traceback", is_flag=True, help="Print the traceback where a module cannot be imported."
+)
 @click.version_option(soniq.__version__, prog_name="soniq-runner")
-def main(burst: bool, run_once: bool, **flags: str | bool | None) -> None:
+def main(burst: bool, run_once: bool, traceback: bool, **flags: str | bool | None) -> None:
     """Claims jobs and runs their handlers until SIGTERM or SIGINT.
 
     SONIQ_DATABASE_URL says where the jobs are, SONIQ_JOBS_MODULES which modules have the handlers; `soniq config`
     tells all settings.
     """
-    with told_in_a_line("soniq-runner"):
+    with told_in_a_line("soniq-runner", traceback=traceback):
         _run(as_texts(flags), burst=burst, at_most=1 if run_once else None)
 
 
@@ -82,7 +85,7 @@ def _import(settings: Settings) -> modules.Code:
         try:
             check_pool(settings)
         except BadSettings as pool:
-            raise type(error)(f"{error}\n{pool}") from error
+            raise type(error)(f"{error}\n{pool}") from error.__cause__ or error
         raise
     if not all(app.pool_is_sized_in_code for app in code.apps):
         check_pool(settings)

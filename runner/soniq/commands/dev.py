@@ -1,0 +1,103 @@
+"""`soniq dev`: everything that a developer needs, by one command."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from soniq.commands.common import EXIT_CODES, told_in_a_line
+from soniq.commands.flags import as_texts, setting_options
+from soniq.settings import find_settings, read_settings
+
+OF_THE_RUNNER = ("queues", "concurrency", "shutdown_timeout", "log_level")
+# Whoever kills a runner while trying things out does not want to wait five minutes for its jobs.
+HEARTBEAT_TIMEOUT = "30"
+NOT_YET_KNOWN = "postgresql://"
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("modules", required=False, metavar="[MODULE[,MODULE...]]")
+@setting_options(OF_THE_RUNNER)
+@click.option("--no-reload", is_flag=True, help="Keep the runner as it is when the code changes.")
+@click.option(
+    "--watch",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Another folder with code, besides the modules' own packages. Several times for several.",
+)
+@click.option("--no-dashboard", is_flag=True, help="Start no dashboard.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="The dashboard's port; unless given 8787, or the next that is free.",
+)
+@click.option(
+    "--postgres",
+    type=click.Path(exists=True, file_okay=False),
+    help="The folder with initdb and postgres; found unless given.",
+)
+@click.option("--fresh", is_flag=True, help="Make the database in .soniq/ anew: all in it is lost.")
+@click.option(
+    "--setup", is_flag=True, help="Deploy to SONIQ_DATABASE_URL first, as `soniq setup` does."
+)
+def dev(
+    modules: str | None,
+    no_reload: bool,
+    watch: tuple[Path, ...],
+    no_dashboard: bool,
+    port: int | None,
+    postgres: str | None,
+    fresh: bool,
+    setup: bool,
+    **flags: str | bool | None,
+) -> None:
+    """Runs the jobs of MODULE on this machine while you write them: database, runner, dashboard, one log.
+
+    Without MODULE it takes those of SONIQ_JOBS_MODULES.
+
+    The database is a PostgreSQL server of your own in the folder .soniq/, with Soniq's schema, and stays between runs.
+    Where SONIQ_DATABASE_URL is set it is that one instead. The runner starts anew when the code changes. Ctrl-C stops
+    it all, a second one hurries.
+
+    Needs `pip install 'soniq[dev]'`.
+    """
+    with told_in_a_line("soniq dev"):
+        given = {**as_texts(flags), "jobs_modules": modules}
+        found = {each.setting.name: each for each in find_settings(os.environ, given)}
+        url = found["database_url"]
+        if url.text is None:
+            given["database_url"] = NOT_YET_KNOWN
+        read = read_settings(os.environ, given)
+        if fresh and url.text is not None:
+            raise click.UsageError(
+                f"--fresh makes the database in .soniq/ anew, and the one to be used is given by {url.source}"
+            )
+        of_runner = {
+            found[name].setting.variable: str(found[name].text)
+            for name in (*OF_THE_RUNNER, "jobs_modules")
+        }
+        if all(found[f"heartbeat_{each}"].source == "default" for each in ("interval", "timeout")):
+            of_runner["SONIQ_HEARTBEAT_TIMEOUT"] = HEARTBEAT_TIMEOUT
+        # Where one starts it is where one's modules are, as for the runner.
+        sys.path.insert(0, os.getcwd())
+        from soniq.dev.session import Plan, run  # which other commands need not wait for
+
+        asyncio.run(
+            run(
+                Plan(
+                    database_url=url.value,
+                    modules=read.jobs_modules,
+                    settings=of_runner,
+                    shutdown_timeout=read.shutdown_timeout,
+                    reload=not no_reload,
+                    watched=watch,
+                    dashboard=not no_dashboard,
+                    port=port,
+                    postgres=postgres or os.environ.get("SONIQ_TEST_POSTGRES"),
+                    fresh=fresh,
+                    setup=setup,
+                )
+            )
+        )
