@@ -59,7 +59,10 @@ def note_history(url: str, queue: str, minutes: dict[int, int]) -> None:
 
 
 def fill(url: str) -> None:
-    """Three queues: `mail` is deepest, `bills` is oldest and paused, `fax` has one job for later and was busy."""
+    """Three queues: `mail` is deepest, `bills` is oldest and paused, `fax` has one job for later and was busy.
+
+    A minute may end before it is looked at.
+    """
     rows(url, "select soniq.enqueue('mail', queue => 'mail') from generate_series(1, 12)")
     rows(
         url,
@@ -109,7 +112,7 @@ def test_one_frame_without_a_terminal(
     assert re.search(
         r"^soniq top  tester@/test_\d+\?host=.* schema 0\.1\.0  \d\d:\d\d:\d\d$", said, re.M
     )
-    assert re.search(r"^runners 1 alive   slots 2 of 3   tick lag \d+\.\ds$", said, re.M)
+    assert re.search(r"^runners 1 alive   slots 2 of 3   tick lag [\d.]+s$", said, re.M)
     assert re.search(
         r"^!   The queue bills is paused, with 1 job waiting, the oldest for", said, re.M
     )
@@ -118,10 +121,10 @@ def test_one_frame_without_a_terminal(
         r"^QUEUES +ready +later +running +oldest +done/min +last 10m +dead$", said, re.M
     )
     assert re.search(r"^bills +1 +0 +0 +3h +0 +▁{10} +0 +paused$", said, re.M)
-    assert re.search(r"^fax +0 +1 +0 +- +1,234 +▁▁▁▁▁▁▁▂▂█ +0$", said, re.M)
+    assert re.search(r"^fax +0 +1 +0 +- +(1,234 +▁{7}▂▂█|0 +▁{6}▂▂█▁) +0$", said, re.M)
     assert re.search(r"^mail_queue +0 +0 +0 +- +0 +▁{10} +3$", said, re.M)
-    assert re.search(rf"^\S+:{runner.pid} +2/3 +\d\.\ds +brood x2 \d\.\ds$", said, re.M)
-    assert re.search(r"^mail +3 +\d\.\ds +ValueError: it is bad$", said, re.M)
+    assert re.search(rf"^\S+:{runner.pid} +2/3 +[\d.]+s +brood x2 [\d.]+s$", said, re.M)
+    assert re.search(r"^mail +3 +[\d.]+s +ValueError: it is bad$", said, re.M)
     page = (ROOT / "docs/development.md").read_text()
     heads = re.findall(r"^(?:QUEUES|RUNNERS|FAILURES) .*$", page, re.M)
     assert len(heads) == 3
@@ -142,7 +145,7 @@ def test_one_frame_without_a_terminal(
         "mail_queue",
         "slow",
     ]
-    assert told["queues"][1]["done_by_minute"][-5:-1] == [0, 40, 80, 1234]
+    assert ", 0, 40, 80, 1234, 0" in str(told["queues"][1]["done_by_minute"])
     assert told["runners"][0]["runs"][0]["jobs"] == 2
     assert told["dead_letter_groups"][0]["letters"] == 3
     assert "queue_paused" in [each["kind"] for each in told["concerns"]]
