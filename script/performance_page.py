@@ -17,6 +17,7 @@ WORKLOADS = (
     "soak",
     "cost",
     "scrape",
+    "pages",
     "tick",
     "vacuum",
 )

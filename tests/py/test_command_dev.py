@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 import pytest
 from conftest import ROOT, rows
-from soniq.cli import main
 from soniq.embedded import wheel_folder
 from soniq_command import SONIQ, environment
 from terminal import Terminal
@@ -387,7 +386,6 @@ def test_a_package_is_watched_whole_and_the_database_may_be_given(
     assert setup.terminal.exit_code() == 0
 
 
-@pytest.mark.skipif("dashboard" not in main.commands, reason="there is no soniq dashboard yet")
 def test_the_dashboard_comes_with_it(open_project: OpenProject, database: str) -> None:
     project = open_project()
     project.write(GREETING)
