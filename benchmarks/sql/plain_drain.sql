@@ -20,7 +20,7 @@ with claimed as (
   ))
   returning
     job.id, job.job_name, job.args, job.headers, job.queue, job.priority, job.attempt, job.max_attempts,
-    job.scheduled_at, job.claimed_at, job.timeout, job.deadline
+    job.scheduled_at, job.claimed_at, job.timeout, job.deadline, job.schedule, job.due_at, job.tenant
 )
 select array_agg(claimed.id) as job_ids, array_agg(claimed.attempt) as attempts
 from set_config('synchronous_commit', 'off', true)
@@ -34,10 +34,10 @@ with ended as (
 )
 insert into plain.finished_jobs (
   id, job_name, queue, priority, status, args, scheduled_at, enqueued_at, attempt, max_attempts, timeout, dedup_key,
-  runner_id, claimed_at, errors, replay_of, result, finished_at, keep_until
+  headers, tenant, runner_id, claimed_at, failed_at, errors, replay_of, schedule, due_at, result, finished_at, keep_until
 )
 select
   ended.id, ended.job_name, ended.queue, ended.priority, 'done', ended.args, ended.scheduled_at, ended.enqueued_at,
-  ended.attempt, ended.max_attempts, ended.timeout, ended.dedup_key, ended.runner_id, ended.claimed_at, ended.errors,
-  ended.replay_of, null, clock_timestamp(), clock_timestamp() + interval '7 days'
+  ended.attempt, ended.max_attempts, ended.timeout, ended.dedup_key, ended.headers, ended.tenant, ended.runner_id,
+  ended.claimed_at, ended.failed_at, ended.errors, ended.replay_of, ended.schedule, ended.due_at, null, clock_timestamp(), clock_timestamp() + interval '7 days'
 from ended;
