@@ -154,7 +154,7 @@ def test_one_frame_without_a_terminal(
 
 def test_at_a_terminal(database: str, open_top: OpenTop) -> None:
     fill(database)
-    top = open_top(database)
+    top = open_top(database, COLUMNS=80, LINES=24)  # of when it began
     shown = top.wait_for(lambda shown: shown.splitlines()[-1].startswith("q quit  p pause"))
     assert len(shown.splitlines()) == 24
     assert order(shown) == ["mail", "bills", "fax"]

@@ -61,7 +61,9 @@ def can_be_live() -> bool:
 def _console() -> Console:
     # Names come from anywhere, and a terminal may know fewer characters.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    return Console(highlight=False)
+    # COLUMNS and LINES, where a shell exports them, are of when the command began; a terminal may be resized.
+    lasting = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    return Console(highlight=False, _environ=lasting if sys.stdout.isatty() else None)
 
 
 class _Top:
