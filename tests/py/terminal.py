@@ -84,7 +84,11 @@ class Terminal:
             if is_there in shown if isinstance(is_there, str) else is_there(shown):
                 return shown
             assert time.monotonic() < deadline, f"waited {within} s in vain, before:\n{shown}"
-            assert self._read(0.1), f"the process has ended; it left:\n{shown}"
+            if not self._read(0.1):
+                shown = self.shown  # what it said last came with its end
+                if is_there in shown if isinstance(is_there, str) else is_there(shown):
+                    return shown
+                raise AssertionError(f"the process has ended; it left:\n{shown}")
 
     def exit_code(self, within: float = 30) -> int:
         """Waits until the process has ended."""

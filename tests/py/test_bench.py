@@ -19,6 +19,8 @@ from benchmarks.section import Options, Section, Verdict
 from benchmarks.site import TEMPLATE, Site
 from benchmarks.spending import Meter
 
+pytestmark = pytest.mark.long
+
 JOBS = 600
 
 
