@@ -284,7 +284,10 @@ select
   attribute.attnum as position,
   attribute.attname as name,
   pg_temp.type_name(attribute.atttypid)
-    || coalesce(',' || pg_temp.default_of(pg_get_expr(preset.adbin, preset.adrelid)), '') as type,
+    || case
+      when attribute.attgenerated <> '' then ', generated'
+      else coalesce(',' || pg_temp.default_of(pg_get_expr(preset.adbin, preset.adrelid)), '')
+    end as type,
   col_description(relation.oid, attribute.attnum) as comment
 from relations as relation
 join pg_attribute as attribute

@@ -132,9 +132,9 @@ from soniq._dead_letter_groups();
 comment on view soniq.dead_letter_groups is
 'What the dead letters died of that were not replayed, the most frequent first: by job name, and by type and pattern of the last error. As of now while the table has at most 100 pages, of the latest 1,000; beyond, as tick() counted the latest 20,000.';
 comment on column soniq.dead_letter_groups.job_name is 'Which job.';
-comment on column soniq.dead_letter_groups.error_type is 'The type of the last error; NULL if it told none.';
+comment on column soniq.dead_letter_groups.error_type is 'The type of the last error; empty if it told none.';
 comment on column soniq.dead_letter_groups.error_pattern is
-  'The beginning of its message, with # for UUIDs and for what has four digits in a row, so that messages that differ in an id are one.';
+  'The beginning of its message, with # for UUIDs and for what has four digits in a row, so that messages that differ in an id are one; empty if it told none.';
 comment on column soniq.dead_letter_groups.letters is 'How many.';
 comment on column soniq.dead_letter_groups.first_at is 'When the first of them was given up.';
 comment on column soniq.dead_letter_groups.last_at is 'When the last of them was.';

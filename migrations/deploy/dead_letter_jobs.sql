@@ -28,13 +28,15 @@ create table if not exists soniq.dead_letter_jobs (
   dead_at timestamptz not null,
   replay_count integer not null default 0,
   last_replayed_at timestamptz,
-  error_type text collate "C" generated always as (pg_catalog.left(errors -> -1 ->> 'type', 200)) stored,
-  error_pattern text collate "C" generated always as (pg_catalog.left(pg_catalog.regexp_replace(
+  error_type text collate "C" generated always as (
+    coalesce(pg_catalog.left(errors -> -1 ->> 'type', 200), '')
+  ) stored,
+  error_pattern text collate "C" generated always as (coalesce(pg_catalog.left(pg_catalog.regexp_replace(
     pg_catalog.left(errors -> -1 ->> 'message', 500),
     '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\m[0-9a-zA-Z_-]*[0-9]{4}[0-9a-zA-Z_-]*',
     '#',
     'g'
-  ), 200)) stored
+  ), 200), '')) stored
 );
 
 create index if not exists dead_letter_jobs_by_time on soniq.dead_letter_jobs (dead_at);
@@ -82,9 +84,10 @@ comment on column soniq.dead_letter_jobs.reason is
   'Why it was given up: max_attempts_exceeded, permanent_failure, unknown_job, invalid_arguments, timeout or runner_lost.';
 comment on column soniq.dead_letter_jobs.dead_at is 'When it was given up.';
 comment on column soniq.dead_letter_jobs.replay_count is 'How many jobs were minted from it.';
-comment on column soniq.dead_letter_jobs.error_type is 'The type of the last error.';
+comment on column soniq.dead_letter_jobs.error_type is
+  'The type of the last error; empty if it told none.';
 comment on column soniq.dead_letter_jobs.error_pattern is
-  'The beginning of the last error''s message, with # for UUIDs and for what has four digits in a row.';
+  'The beginning of the last error''s message, with # for UUIDs and for what has four digits in a row; empty if it told none.';
 comment on column soniq.dead_letter_jobs.last_replayed_at is 'When the last of them was.';
 
 commit;

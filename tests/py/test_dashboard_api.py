@@ -259,22 +259,27 @@ def test_what_was_enqueued_long_ago_is_found_at_once(database: str, api: TestCli
 def test_each_filter_of_dead_letters(database: str, api: TestClient) -> None:
     mail = bury(database, 2)
     bills = bury(database, 1, job="bills", error="no money")
+    untold = bury(database, 1, job="untold")
+    rows(database, "update soniq.dead_letter_jobs set errors = '[{}]' where id = %s", untold[0])
     rows(database, "select soniq.replay_dead_letters(ids => array[%s::bigint])", mail[0])
     for wanted, expected in (
-        ({}, [*bills, *mail[::-1]]),
+        ({}, [*untold, *bills, *mail[::-1]]),
         ({"name": "mail"}, mail[::-1]),
         ({"queue": "bills_queue"}, bills),
         ({"error_type": "ValueError", "error_pattern": "no money"}, bills),
-        ({"waiting": "true"}, [*bills, mail[1]]),
-        ({"since": "1h"}, [*bills, *mail[::-1]]),
+        ({"error_type": "", "error_pattern": ""}, untold),
+        ({"name": ""}, [*untold, *bills, *mail[::-1]]),
+        ({"waiting": "true"}, [*untold, *bills, mail[1]]),
+        ({"since": "1h"}, [*untold, *bills, *mail[::-1]]),
         ({"until": "1h"}, []),
     ):
         found = api.get("dead-letters", params=wanted).json()["dead_letters"]
         assert [int(letter["id"]) for letter in found] == expected, wanted
     groups = api.get("dead-letters/groups").json()["groups"]
     assert [(each["job_name"], each["letters"], each["share"]) for each in groups] == [
-        ("bills", 1, 0.5),
-        ("mail", 1, 0.5),
+        ("untold", 1, 1 / 3),
+        ("bills", 1, 1 / 3),
+        ("mail", 1, 1 / 3),
     ]
 
 

@@ -343,13 +343,13 @@ as $$
   select *
   from (
     values
-      ('HTTPError', '404 of /orders/#', 1::bigint, interval '0'), ('HTTPError', '503 of /orders/#', 2, '1 s'),
-      ('KeyError', 'job # of # and #', 1, '0'), (null, null, 1, '0')
+      ('', '', 1::bigint, interval '0'), ('HTTPError', '404 of /orders/#', 1::bigint, interval '0'), ('HTTPError', '503 of /orders/#', 2, '1 s'),
+      ('KeyError', 'job # of # and #', 1, '0')
   ) as wanted (error_type, error_pattern, letters, length)
   cross join lateral (
     select max(grouped.id), false
     from grouped
-    where (grouped.error_type, grouped.error_pattern) is not distinct from (wanted.error_type, wanted.error_pattern)
+    where (grouped.error_type, grouped.error_pattern) = (wanted.error_type, wanted.error_pattern)
   ) as latest
 $$;
 create function pg_temp.set_letter_pages(pages bigint)
@@ -390,6 +390,10 @@ select is(
 select is(
   (select count(*) from soniq.delete_dead_letters(job_name => 'letters grouped', error_type => 'HTTPError')), 3::bigint,
   'all of one type are deleted'
+);
+select is(
+  (select count(*) from soniq.delete_dead_letters(job_name => 'letters grouped', error_type => '', error_pattern => '')), 1::bigint,
+  'and those whose error told nothing'
 );
 
 select * from finish();

@@ -10,6 +10,8 @@ from soniq.dashboard.refusals import bad_value
 STATUSES = ("queued", "processing", "done", "cancelled", "dead_letter")
 LARGEST_ID = 2**63 - 1
 LONGEST_TEXT = 200
+# What an error did not tell is empty, and can be asked for.
+MAY_BE_EMPTY = {"error_type", "error_pattern"}
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -19,11 +21,11 @@ class _Filter:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Self:
-        """Out of an address' query, where empty is the same as left out. Raises Refusal for what cannot be read."""
+        """Out of an address' query, where empty mostly is the same as left out. Raises Refusal for what cannot be read."""
         values: dict[str, Any] = {}
         for name in (each.name for each in fields(cls)):
             text = given.get(name, "")
-            if not text.strip():
+            if not text.strip() and not (name in given and name in MAY_BE_EMPTY):
                 continue
             # A text is taken as it is: the pattern of an error may end in a line's end.
             values[name] = (
@@ -38,7 +40,7 @@ class _Filter:
         return {
             name: _written(value)
             for name, value in values.items()
-            if value not in (None, "", False)
+            if value not in (None, False)
         }
 
     @property

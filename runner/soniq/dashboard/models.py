@@ -284,8 +284,8 @@ class Letter(Model):
     replay_count: int
     last_replayed_at: datetime | None
     tenant: str | None
-    error_type: str | None
-    error_pattern: str | None
+    error_type: str
+    error_pattern: str
 
 
 class Letters(Model):
@@ -300,8 +300,8 @@ class Group(Model):
     """What dead letters died of that were not replayed."""
 
     job_name: str
-    error_type: str | None
-    error_pattern: str | None
+    error_type: str
+    error_pattern: str
     letters: int
     share: float
     first_at: datetime
