@@ -256,6 +256,24 @@ def test_what_was_enqueued_long_ago_is_found_at_once(database: str, api: TestCli
     assert api.get("jobs", params={"until": "8d"}).json()["jobs"] == []
 
 
+def test_a_list_of_many_at_work_says_which_were_looked_through(
+    database: str, api: TestClient
+) -> None:
+    rows(database, "select soniq.register_runner('x', concurrency => 2000)")
+    for count, is_partial in ((1999, False), (1, True)):
+        rows(
+            database,
+            "select soniq.enqueue_many('work', array_fill('{}'::jsonb, array[%s]))",
+            count,
+        )
+        rows(database, "select soniq.claim(1, max_jobs => %s)", count)
+        found = api.get("jobs", params={"status": "processing"}).json()
+        assert len(found["jobs"]) == 50
+        assert found["is_partial"] is is_partial
+    assert "only those with the latest deadlines" in api.get(HOST + "/jobs?status=processing").text
+    assert "only those with the latest" not in api.get(HOST + "/jobs?status=queued").text
+
+
 def test_each_filter_of_dead_letters(database: str, api: TestClient) -> None:
     mail = bury(database, 2)
     bills = bury(database, 1, job="bills", error="no money")

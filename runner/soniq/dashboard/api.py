@@ -135,7 +135,12 @@ async def jobs(
     async with site.reach.database() as database:
         listed = await looking.jobs(database, wanted)
     return models.Jobs.model_validate(
-        {"jobs": listed.rows, "before": listed.before, "searched_to": listed.searched_to}
+        {
+            "jobs": listed.rows,
+            "before": listed.before,
+            "searched_to": listed.searched_to,
+            "is_partial": listed.is_partial,
+        }
     )
 
 

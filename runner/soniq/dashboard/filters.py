@@ -21,7 +21,7 @@ class _Filter:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Self:
-        """Out of an address' query, where empty mostly is the same as left out. Raises Refusal for what cannot be read."""
+        """Out of an address' query; what is empty mostly counts as left out. Raises Refusal for what cannot be read."""
         values: dict[str, Any] = {}
         for name in (each.name for each in fields(cls)):
             text = given.get(name, "")
@@ -38,9 +38,7 @@ class _Filter:
         changed = replace(self, **changes)
         values = {each.name: getattr(changed, each.name) for each in fields(changed)}
         return {
-            name: _written(value)
-            for name, value in values.items()
-            if value not in (None, False)
+            name: _written(value) for name, value in values.items() if value not in (None, False)
         }
 
     @property

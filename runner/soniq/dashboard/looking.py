@@ -162,12 +162,14 @@ class Listed:
     """A page of a list.
 
     before: the id below which the list goes on; None at its end. searched_to: where nothing more matched in what was
-    looked through, up to when that was; then the list may go on.
+    looked through, up to when that was; then the list may go on. is_partial: so many are at work that only those with
+    the latest deadlines were looked through.
     """
 
     rows: list[Row]
     before: int | None
     searched_to: datetime | None = None
+    is_partial: bool = False
 
 
 async def jobs(database: Database, wanted: JobFilter) -> Listed:
@@ -217,14 +219,16 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     )
     ids = found["ids"]
     rows = await _jobs_of(database, ids[:PAGE], wanted.status)
+    is_full = found["looked_at"] == window
+    is_partial = is_full and wanted.status == "processing"
     if len(ids) > PAGE:
-        return Listed(rows, ids[PAGE - 1])
-    ended = found["looked_at"] < window or (
+        return Listed(rows, ids[PAGE - 1], is_partial=is_partial)
+    ended = not is_full or (
         wanted.since is not None and found["latest"] < wanted.since - LATE_COMMITS
     )
     if ended:
         return Listed(rows, None)
-    return Listed(rows, found["lowest"], found["reached"])
+    return Listed(rows, found["lowest"], found["reached"], is_partial)
 
 
 def _latest(status: str | None, more: str, most: int) -> str:

@@ -159,11 +159,13 @@ class Jobs(Model):
     """Jobs, the latest first.
 
     before: give it as `before` for the next page; null at the end. searched_to: where the list may go on after all that
-    were looked through, up to when these were enqueued.
+    were looked through, up to when these were enqueued. is_partial: so many are processing that only the 2,000 with
+    the latest deadlines were looked through.
     """
 
     jobs: list[JobInList]
     before: Id | None
+    is_partial: bool
     searched_to: datetime | None
 
 
