@@ -176,6 +176,52 @@ select results_eq(
   $$values (interval '1 minute', 0::bigint), ('10 minutes', 0), ('1 hour', 0)$$, 'a tick notes and forgets'
 );
 
+-- Whenever ticks come, each minute has its row; only the last is not over.
+
+create function pg_temp.minutes_noted(ticks timestamptz[])
+returns text
+language plpgsql
+as $$
+declare
+  moment timestamptz;
+begin
+  truncate soniq.history, soniq.tallies;
+  update soniq.chores set due_at = case when chore = 'tally' then '-infinity' else 'infinity' end::timestamptz;
+  foreach moment in array ticks loop
+    perform pg_temp.wait(moment - soniq.clock());
+    perform soniq.tick();
+  end loop;
+  return (
+    select string_agg(coalesce(done, -1)::text, ' ' order by began_at)
+    from soniq.history('20 minutes')
+    where not is_whole
+      and began_at < date_bin('1 minute', moment, 'epoch')
+  );
+end;
+$$;
+select is(
+  pg_temp.minutes_noted(array_agg(timestamptz '2031-02-01 12:00+00' + moment order by moment)),
+  array_to_string(array_fill(0, '{19}'), ' '), 'each minute has a row with ticks ' || pace
+)
+from (
+  select 'each second', n * interval '1 s'
+  from generate_series(0, 1200) as n
+  union all
+  select 'every 7 s', n * interval '7 s'
+  from generate_series(0, 172) as n
+  union all
+  select 'every 25 s', n * interval '25 s'
+  from generate_series(0, 48) as n
+  union all
+  select 'of cron, once a minute', n * interval '1 minute' + sin(n * n) * interval '50 ms'
+  from generate_series(0, 20) as n
+  union all
+  select 'of cron, late by some seconds', n * interval '1 minute' + (1 + sin(n * n)) * interval '4 s'
+  from generate_series(0, 20) as n
+) as ticking (pace, moment)
+group by pace
+order by pace;
+
 -- Bad input.
 
 select is(

@@ -39,6 +39,13 @@ as $$
   select set_config('soniq_test.now', (soniq.clock() + wait.delay)::text, true);
 $$;
 
+create function pg_temp.wait_for_second(second interval)
+returns void
+language sql
+as $$
+  select pg_temp.wait(date_bin('1 minute', soniq.clock(), 'epoch') + interval '1 minute' + wait_for_second.second - soniq.clock());
+$$;
+
 -- Errors: SQLSTATE, message and hint of what a statement raises, in one text that a test reads whole.
 
 create function pg_temp.refusal(statement text)
