@@ -6010,7 +6010,7 @@ begin
     (weight * pg_catalog.count(*) filter (where job.status = 'queued' and job.scheduled_at > as_of))::bigint,
     (weight * pg_catalog.count(*) filter (where job.status = 'processing'))::bigint,
     (weight * pg_catalog.count(*) filter (where job.deadline < as_of - grace))::bigint,
-    (weight * pg_catalog.count(*) filter (where job.failed_at > _sampled_jobs.since))::bigint,
+    (weight * pg_catalog.count(*) filter (where job.failed_at > _sampled_jobs.since and job.failed_at <= as_of))::bigint,
     min(job.scheduled_at) filter (where job.status = 'queued' and job.scheduled_at <= as_of)
   from soniq.jobs as job tablesample system (percent) repeatable (0)
   group by job.queue, job.job_name;
@@ -6044,7 +6044,8 @@ $$;
 comment on function soniq._sampled_dead_letters(integer) is
 'The dead letters not yet replayed by queue and name, told as in _sampled_jobs().';
 
--- Rows are only ever added, so they lie in the order in which jobs finished, or nearly.
+-- Rows are added and seldom removed, so they lie in the order in which jobs finished, or nearly. A page may have no row to be
+-- seen, where completions were rolled back; then the next one that is there tells.
 create or replace function soniq._pages_since(partition name, pages bigint, since timestamptz)
 returns bigint
 language plpgsql
@@ -6059,14 +6060,14 @@ begin
   while from_page < to_page loop
     middle := (from_page + to_page) / 2;
     execute pg_catalog.format(
-      'select max(job.finished_at) < $3
+      'select job.finished_at < $2
       from soniq.%I as job
       where job.ctid >= $1
-        and job.ctid < $2',
+      limit 1',
       partition
     )
     into is_before
-    using pg_catalog.format('(%s,0)', middle)::tid, pg_catalog.format('(%s,0)', middle + 1)::tid, since;
+    using pg_catalog.format('(%s,0)', middle)::tid, since;
     if is_before then
       from_page := middle + 1;
     else
@@ -6101,7 +6102,7 @@ declare
   partition record;
   is_in_use boolean;
 begin
-  -- Rows are only ever added, so the latest lie at the end, and no index on finished_at is needed, which each completion
+  -- Rows are added and seldom removed, so the latest lie at the end, and no index on finished_at is needed, which each completion
   -- would have to write. The last few pages tell whether a partition is in use at all.
   for partition in
     select
@@ -6111,6 +6112,7 @@ begin
     join pg_catalog.pg_class as part
       on part.oid = inheritance.inhrelid
     where inheritance.inhparent = 'soniq.finished_jobs'::pg_catalog.regclass
+      and pg_catalog.pg_relation_size(part.oid) > 0
   loop
     execute pg_catalog.format(
       'select exists (
@@ -6544,9 +6546,10 @@ language plpgsql
 volatile
 as $$
 declare
-  since constant timestamptz := coalesce(
-    (select max(former.taken_at) from soniq.tallies as former),
-    soniq.clock() - interval '1 minute'
+  -- Where nothing ticked for long, what is older is left out.
+  since constant timestamptz := greatest(
+    coalesce((select max(former.taken_at) from soniq.tallies as former), soniq.clock() - interval '1 minute'),
+    soniq.clock() - interval '1 hour'
   );
   counted constant soniq.tallies := soniq._count(since => since);
 begin
@@ -6560,6 +6563,52 @@ $$;
 
 comment on function soniq._take_tally() is
 'Counts, keeps what was counted in place of what was before, and adds it to the history.';
+
+create or replace function soniq._tallied_queues(tally soniq.tallies)
+returns table (
+  queue text,
+  ready bigint,
+  scheduled bigint,
+  processing bigint,
+  overdue bigint,
+  dead_letters bigint,
+  is_estimate boolean,
+  failed bigint,
+  oldest_ready_at timestamptz
+)
+language sql
+stable
+as $$
+  select each.*
+  from pg_catalog.jsonb_to_recordset((_tallied_queues.tally).queues) as each (
+    queue text,
+    ready bigint,
+    scheduled bigint,
+    processing bigint,
+    overdue bigint,
+    dead_letters bigint,
+    is_estimate boolean,
+    failed bigint,
+    oldest_ready_at timestamptz
+  );
+$$;
+
+comment on function soniq._tallied_queues(soniq.tallies) is
+'What a tally tells of each queue.';
+
+create or replace function soniq._tallied_heads(tally soniq.tallies)
+returns table (queue text, scheduled_at timestamptz)
+language sql
+stable
+as $$
+  select head.queue, min(head.scheduled_at)
+  from pg_catalog.jsonb_to_recordset((_tallied_heads.tally).heads) as head (queue text, scheduled_at timestamptz)
+  where head.scheduled_at <= (_tallied_heads.tally).taken_at
+  group by head.queue;
+$$;
+
+comment on function soniq._tallied_heads(soniq.tallies) is
+'When the first job was due that was ready in each queue when a tally was taken.';
 
 create or replace function soniq._latest_tally()
 returns soniq.tallies
@@ -6650,10 +6699,14 @@ as $$
   );
 $$;
 
+comment on function soniq._sum_of(bigint[], bigint[]) is
+'Two counts by size added up.';
+
 create or replace function soniq._percentile(by_size bigint[], share double precision)
 returns interval
 language sql
 immutable
+strict
 parallel safe
 as $$
   select interval '1 second' * (
@@ -6679,7 +6732,7 @@ $$;
 comment on function soniq._percentile(bigint[], double precision) is
 'The duration that this share of them did not exceed, as if those of one size lay evenly within it; NULL for no durations.';
 
-create or replace function soniq._finished_by_queue(since timestamptz)
+create or replace function soniq._finished_by_queue(since timestamptz, until timestamptz)
 returns table (queue text, done bigint, cancelled bigint, failed bigint, wait_times bigint[], run_times bigint[])
 language sql
 volatile
@@ -6700,11 +6753,12 @@ as $$
     )
   from soniq._recently_finished(since => _finished_by_queue.since) as finished
   where finished.finished_at > _finished_by_queue.since
+    and finished.finished_at <= _finished_by_queue.until
   group by finished.queue;
 $$;
 
-comment on function soniq._finished_by_queue(timestamptz) is
-'What finished since then, by queue.';
+comment on function soniq._finished_by_queue(timestamptz, timestamptz) is
+'What finished between the two times, by queue.';
 
 create or replace function soniq._note_history(since timestamptz, counted soniq.tallies)
 returns void
@@ -6714,34 +6768,22 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  from_time constant timestamptz := greatest(since, counted.taken_at - interval '1 hour');
   -- What was counted belongs to the span that most of the time between was in.
-  middle constant timestamptz := from_time + (counted.taken_at - from_time) / 2;
+  middle constant timestamptz := since + (counted.taken_at - since) / 2;
 begin
   insert into soniq.history as known (
     queue, span, began_at, done, cancelled, failed, dead, most_ready, longest_wait, wait_times, run_times
   )
   with live as (
-    select each.queue, each.ready, each.failed, each.oldest_ready_at
-    from pg_catalog.jsonb_to_recordset(counted.queues) as each (
-      queue text,
-      ready bigint,
-      failed bigint,
-      oldest_ready_at timestamptz
-    )
-  ),
-  head as (
-    select each.queue, min(each.scheduled_at) as scheduled_at
-    from pg_catalog.jsonb_to_recordset(counted.heads) as each (queue text, scheduled_at timestamptz)
-    where each.scheduled_at <= counted.taken_at
-    group by each.queue
+    select *
+    from soniq._tallied_queues(tally => counted)
   ),
   buried as (
     select letter.queue, pg_catalog.count(*) as jobs
     from (
       select latest.queue
       from soniq.dead_letter_jobs as latest
-      where latest.dead_at > from_time
+      where latest.dead_at > since
         and latest.dead_at <= counted.taken_at
       limit 10000
     ) as letter
@@ -6759,11 +6801,11 @@ begin
       coalesce(finished.wait_times, soniq._by_size(durations => null, weight => 1)) as wait_times,
       coalesce(finished.run_times, soniq._by_size(durations => null, weight => 1)) as run_times
     from live
-    full join soniq._finished_by_queue(since => from_time) as finished
+    full join soniq._finished_by_queue(since => since, until => counted.taken_at) as finished
       on finished.queue = live.queue
     full join buried
       on buried.queue = coalesce(live.queue, finished.queue)
-    left join head
+    left join soniq._tallied_heads(tally => counted) as head
       on head.queue = live.queue
   ),
   noted as (
@@ -6814,7 +6856,7 @@ end;
 $$;
 
 comment on function soniq._note_history(timestamptz, soniq.tallies) is
-'Adds to the history what happened between then and a tally, at most an hour.';
+'Adds to the history what happened between then and a tally.';
 
 create or replace function soniq._prune_history()
 returns void
@@ -6868,7 +6910,8 @@ language plpgsql
 volatile
 as $$
 begin
-  if length is null or length not between interval '1 minute' and interval '1 year' then
+  -- As intervals compare, a year has 360 days.
+  if length is null or length not between interval '1 minute' and interval '366 days' then
     perform soniq._refuse(
       'SQ006',
       pg_catalog.format('length is %s', coalesce(length::text, 'NULL')),
@@ -6990,7 +7033,7 @@ length: how far back, 1 minute to 1 year; hours are kept for soniq.settings.hist
 queue: of this queue; NULL is all together.
 
 done, cancelled, dead: jobs that were done, cancelled, given up. failed: jobs of which an attempt failed.
-most_ready, longest_wait: the most ready jobs and the longest that the oldest of them had been due, of what was looked at once a minute.
+most_ready, longest_wait: the most ready jobs and the longest that the oldest of them had been due, of what was looked at once a minute. Of jobs given up, at most 10,000 a minute are counted.
 wait_p50, wait_p95, wait_p99: of the jobs done, what half of them, 95 and 99 percent did not exceed from being due to their last attempt; run_p50, run_p95, run_p99: and from there to their end.
 
 Errors: SQ006 length, SQ027 the login is bound to a tenant.';
@@ -7282,7 +7325,7 @@ Runners call it all the time. Any number of sessions may, at once and from anywh
 
 Errors: SQ027 the login is bound to a tenant.';
 
--- What an operator watches: metrics() for a scraper, and three views for people and dashboards.
+-- What an operator watches: metrics() for a scraper, and four views for people and dashboards.
 --
 -- A scrape comes every few seconds whatever the backlog, so each of these reads less than 200 pages with ten million
 -- jobs, ten queues and three priorities.
@@ -7514,17 +7557,8 @@ begin
     group by letter.queue
   ),
   tallied as (
-    select each.*
-    from pg_catalog.jsonb_to_recordset(tally.queues) as each (
-      queue text,
-      ready bigint,
-      scheduled bigint,
-      processing bigint,
-      overdue bigint,
-      dead_letters bigint,
-      is_estimate boolean,
-      oldest_ready_at timestamptz
-    )
+    select *
+    from soniq._tallied_queues(tally => tally)
   )
   select
     known.queue,
@@ -7629,12 +7663,6 @@ begin
 
   tally := soniq._latest_tally();
   return query
-  with head as (
-    select each.queue, min(each.scheduled_at) as scheduled_at
-    from pg_catalog.jsonb_to_recordset(tally.heads) as each (queue text, scheduled_at timestamptz)
-    where each.scheduled_at <= tally.taken_at
-    group by each.queue
-  )
   select
     coalesce(counted.queue, setting.queue),
     coalesce(counted.ready, 0),
@@ -7644,21 +7672,13 @@ begin
     coalesce(counted.dead_letters, 0),
     coalesce(counted.is_estimate, false),
     greatest(as_of - tally.taken_at, interval '0'),
-    case when counted.ready > 0 then as_of - least(head.scheduled_at, counted.oldest_ready_at) end,
+    -- As of then: since then it may have been taken, and the queue be quick.
+    case when counted.ready > 0 then tally.taken_at - least(head.scheduled_at, counted.oldest_ready_at) end,
     coalesce(setting.paused, false)
-  from pg_catalog.jsonb_to_recordset(tally.queues) as counted (
-    queue text,
-    ready bigint,
-    scheduled bigint,
-    processing bigint,
-    overdue bigint,
-    dead_letters bigint,
-    is_estimate boolean,
-    oldest_ready_at timestamptz
-  )
+  from soniq._tallied_queues(tally => tally) as counted
   full join soniq.queues as setting
     on setting.queue = counted.queue
-  left join head
+  left join soniq._tallied_heads(tally => tally) as head
     on head.queue = counted.queue
   order by 1;
 end;
@@ -7920,21 +7940,29 @@ as $$
 $$;
 
 -- How late chores are done tells when a tick was last made, without a row that each tick would have to write.
+create or replace function soniq._tick_lag()
+returns double precision
+language sql
+volatile
+as $$
+  select case chore.due_at
+    when '-infinity' then 'infinity'
+    when 'infinity' then 0
+    else greatest(extract(epoch from soniq.clock() - chore.due_at), 0)::double precision
+  end
+  from soniq.chores as chore
+  where chore.chore = 'absent_runners';
+$$;
+
+comment on function soniq._tick_lag() is
+'How late tick() is with what it does once a minute, in seconds; Infinity if it was never called.';
+
 create or replace function soniq._upkeep_metrics()
 returns table (name text, labels jsonb, value double precision)
 language sql
 volatile
 as $$
-  select
-    'soniq_tick_lag_seconds',
-    jsonb '{}',
-    case chore.due_at
-      when '-infinity' then 'infinity'
-      when 'infinity' then 0
-      else greatest(extract(epoch from soniq.clock() - chore.due_at), 0)::double precision
-    end
-  from soniq.chores as chore
-  where chore.chore = 'absent_runners'
+  select 'soniq_tick_lag_seconds', jsonb '{}', soniq._tick_lag()
   union all
   select 'soniq_default_partition_rows', '{}', pg_catalog.count(*)
   from (
@@ -8043,7 +8071,7 @@ Errors: SQ027 the login is bound to a tenant.';
 create or replace function soniq._in_words(length interval)
 returns text
 language sql
-immutable
+stable
 parallel safe
 as $$
   select case
@@ -8058,7 +8086,7 @@ $$;
 create or replace function soniq._jobs_in_words(jobs bigint)
 returns text
 language sql
-immutable
+stable
 parallel safe
 as $$
   select pg_catalog.ltrim(pg_catalog.to_char(_jobs_in_words.jobs, '999,999,999,999')) || case _jobs_in_words.jobs when 1 then ' job' else ' jobs' end;
@@ -8136,15 +8164,24 @@ returns table (severity integer, kind text, subject text, message text, weight d
 language sql
 volatile
 as $$
+  with minute as materialized (
+    select noted.began_at, noted.done, noted.failed, noted.dead
+    from soniq.history as noted
+    where noted.queue = ''
+      and noted.span = interval '1 minute'
+      and noted.began_at > soniq.clock() - interval '1 hour'
+  )
   select
     2,
     'jobs_given_up',
     null,
     pg_catalog.format('%s given up in the last hour', soniq._jobs_in_words(jobs => lately.dead)),
     lately.dead::double precision
-  from soniq.history(length => '1 hour') as lately
-  where lately.is_whole
-    and lately.dead > 0
+  from (
+    select sum(minute.dead)::bigint as dead
+    from minute
+  ) as lately
+  where lately.dead > 0
   union all
   select
     case when lately.failed > lately.done then 2 else 3 end,
@@ -8155,9 +8192,12 @@ as $$
       soniq._jobs_in_words(jobs => lately.failed), soniq._jobs_in_words(jobs => lately.done)
     ),
     lately.failed
-  from soniq.history(length => '10 minutes') as lately
-  where lately.is_whole
-    and lately.failed >= 10
+  from (
+    select sum(minute.failed)::bigint as failed, sum(minute.done)::bigint as done
+    from minute
+    where minute.began_at > soniq.clock() - interval '10 minutes'
+  ) as lately
+  where lately.failed >= 10
     and lately.failed * 10 > lately.done;
 $$;
 
@@ -8178,11 +8218,7 @@ as $$
         )
     end,
     lag.seconds
-  from (
-    select metric.value
-    from soniq._upkeep_metrics() as metric
-    where metric.name = 'soniq_tick_lag_seconds'
-  ) as lag (seconds)
+  from soniq._tick_lag() as lag (seconds)
   where lag.seconds > 120
   union all
   select

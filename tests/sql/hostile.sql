@@ -132,7 +132,7 @@ values
   ('_drop_partition', 'drop table soniq.%I', 'the same'),
   ('_empty_partition', 'lock table soniq.%I', 'the same'),
   ('_empty_partition', 'truncate table soniq.%I', 'the same'),
-  ('_pages_since', 'select max(job.finished_at)', 'a partition; the values are parameters'),
+  ('_pages_since', 'select job.finished_at < $2', 'a partition; the values are parameters'),
   ('_recently_finished', 'select exists (', 'a partition; the values are parameters'),
   ('_recently_finished', 'select job.queue', 'the same');
 

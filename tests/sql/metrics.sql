@@ -671,7 +671,7 @@ select soniq.pause_queue('metrics lane 1') \g /dev/null
 select row_eq(
   $$select * from soniq.queue_counts where queue = 'metrics lane 1'$$,
   row(
-    'metrics lane 1'::text, 1::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, false, interval '2 s', interval '5 s', true
+    'metrics lane 1'::text, 1::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, false, interval '2 s', interval '3 s', true
   ),
   'of many, what was counted last'
 );
