@@ -238,7 +238,7 @@ end;
 $$;
 
 comment on function soniq._pages_since(name, bigint, timestamptz) is
-'How many pages of a partition of finished_jobs hold jobs that finished since then, found by halving.';
+'How many pages of a partition of finished_jobs begin with a job that finished since then, found by halving.';
 
 create or replace function soniq._recently_finished(since timestamptz)
 returns table (
