@@ -4819,7 +4819,7 @@ as $$
     min(letter.dead_at),
     max(letter.dead_at),
     max(letter.id),
-    pg_catalog.bool_or(letter.read = _group_letters.most)
+    pg_catalog.bool_or(letter.read = _group_letters.most) or pg_catalog.count(*) over () > 100
   from (
     select latest.*, pg_catalog.count(*) over () as read
     from (
@@ -4895,12 +4895,12 @@ comment on view soniq.dead_letter_groups is
 comment on column soniq.dead_letter_groups.job_name is 'Which job.';
 comment on column soniq.dead_letter_groups.error_type is 'The type of the last error; empty if it told none.';
 comment on column soniq.dead_letter_groups.error_pattern is
-  'The beginning of its message, with # for UUIDs and for what has four digits in a row, so that messages that differ in an id are one; empty if it told none.';
+  'The beginning of its message, in one line, with # for UUIDs, hexadecimal addresses and what has four digits in a row, so that messages that differ in an id are one; empty if it told none.';
 comment on column soniq.dead_letter_groups.letters is 'How many.';
 comment on column soniq.dead_letter_groups.first_at is 'When the first of them was given up.';
 comment on column soniq.dead_letter_groups.last_at is 'When the last of them was.';
 comment on column soniq.dead_letter_groups.latest_id is 'The highest id among them.';
-comment on column soniq.dead_letter_groups.is_partial is 'True where there are more dead letters than were looked at.';
+comment on column soniq.dead_letter_groups.is_partial is 'True where there are more dead letters than were looked at, or more groups than the hundred largest.';
 comment on column soniq.dead_letter_groups.count_age is 'How long ago they were counted; 0 if just now.';
 
 -- Declared immutable and of one expression, so that the planner puts it in place of the call, and finds the indexes.
@@ -5146,7 +5146,8 @@ create or replace function soniq.delete_dead_letters(
   everything boolean default false,
   max_letters integer default null,
   after_id bigint default null,
-  dry_run boolean default false
+  dry_run boolean default false,
+  only_waiting boolean default false
 )
 returns table (dead_letter_id bigint)
 language plpgsql
@@ -5167,7 +5168,7 @@ declare
     everything => delete_dead_letters.everything,
     max_letters => delete_dead_letters.max_letters,
     after_id => delete_dead_letters.after_id,
-    only_waiting => false,
+    only_waiting => delete_dead_letters.only_waiting is true,
     to_lock => delete_dead_letters.dry_run is not true
   );
 begin
@@ -5183,9 +5184,9 @@ end;
 $$;
 
 comment on function soniq.delete_dead_letters(
-  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean
+  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean, boolean
 ) is
-'Deletes dead letters for good, replayed or not, and answers with their ids, in order.
+'Deletes dead letters for good, and answers with their ids, in order.
 
 ids, job_name, queue: those that match all that is given.
 since, before: of these those that died at this time or later, and before that one.
@@ -5194,6 +5195,7 @@ everything: all of them.
 max_letters: at most so many, those with the lowest ids.
 after_id: only those with a higher id; for working in batches, the last that the call before answered with.
 dry_run: deletes nothing and answers with what would be deleted.
+only_waiting: of these those that were not replayed; otherwise those that were, too.
 
 Errors: SQ012 max_letters, SQ014 no selection, everything with a filter, or since later than before.';
 
