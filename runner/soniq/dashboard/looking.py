@@ -399,8 +399,13 @@ async def letter_groups(database: Database) -> list[Row]:
 
 async def letters(database: Database, wanted: LetterFilter) -> Listed:
     """Dead letters that match, those with the highest ids first, each with its last error."""
-    # Those of one error have an index; for another filter, so many are looked through.
-    of_one_error = None not in (wanted.name, wanted.error_type, wanted.error_pattern)
+    # Those of one error have an index, and so have those of a queue that wait; for another filter, so many are looked
+    # through.
+    by_index = ""
+    if None not in (wanted.name, wanted.error_type, wanted.error_pattern):
+        by_index = "and each.job_name = $2 and each.error_type = $4 and each.error_pattern = $5"
+    elif wanted.waiting and wanted.queue is not None:
+        by_index = "and each.queue = $3 and each.replay_count = 0"
     window = WINDOW_OF_LETTERS if wanted.is_narrow else PAGE + 1
     looked_at = await database.rows(
         f"""
@@ -419,7 +424,7 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
             each.dead_at, each.replay_count, each.last_replayed_at, each.tenant, each.error_type, each.error_pattern
           from soniq.dead_letter_jobs as each
           where ($1::bigint is null or each.id < $1)
-            {"and each.job_name = $2 and each.error_type = $4 and each.error_pattern = $5" if of_one_error else ""}
+            {by_index}
           order by each.id desc
           limit {window:d}
         ) as letter
