@@ -70,6 +70,16 @@ exception
 end;
 $$;
 
+do $$
+begin
+  create type soniq.deleted_letter as (dead_letter_id bigint, job_name text, queue text);
+exception
+  when duplicate_object then null; -- a second run of this script
+end;
+$$;
+
+comment on type soniq.deleted_letter is
+  'A dead letter that was deleted, or would be: what delete_dead_letters() answers.';
 comment on type soniq.replayed_job is
   'A dead letter that was replayed, or would be, and the new job: what replay_dead_letters() answers.';
 comment on table soniq.dead_letter_jobs is

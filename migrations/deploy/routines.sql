@@ -4937,8 +4937,7 @@ comment on function soniq._is_selected(
 ) is
 'Whether a dead letter matches all that is given, and, where only_waiting, was never replayed.';
 
--- Each call is planned for what it is given: a plan for any selection would read all letters for each batch.
-create or replace function soniq._choose_letters(
+create or replace function soniq._selected_letters(
   ids bigint[],
   job_name text,
   queue text,
@@ -4946,80 +4945,84 @@ create or replace function soniq._choose_letters(
   before timestamptz,
   error_type text,
   error_pattern text,
-  everything boolean,
   max_letters integer,
   after_id bigint,
-  only_waiting boolean,
-  to_lock boolean
+  only_waiting boolean
+)
+returns setof soniq.dead_letter_jobs
+language sql
+stable
+as $$
+  select letter.*
+  from soniq.dead_letter_jobs as letter
+  where soniq._is_selected(
+      letter => letter,
+      ids => _selected_letters.ids,
+      job_name => _selected_letters.job_name,
+      queue => _selected_letters.queue,
+      since => _selected_letters.since,
+      before => _selected_letters.before,
+      error_type => _selected_letters.error_type,
+      error_pattern => _selected_letters.error_pattern,
+      after_id => _selected_letters.after_id,
+      only_waiting => _selected_letters.only_waiting
+    )
+  order by letter.id
+  limit _selected_letters.max_letters;
+$$;
+
+comment on function soniq._selected_letters(
+  bigint[], text, text, timestamptz, timestamptz, text, text, integer, bigint, boolean
+) is
+'The dead letters that are selected, the lowest ids first.';
+
+-- Under the lock a letter is looked at again: what another session has just replayed is passed over for the next.
+create or replace function soniq._lock_letters(
+  ids bigint[],
+  job_name text,
+  queue text,
+  since timestamptz,
+  before timestamptz,
+  error_type text,
+  error_pattern text,
+  max_letters integer,
+  after_id bigint,
+  only_waiting boolean
 )
 returns bigint[]
 language plpgsql
 volatile
-set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_selection(
-    ids => _choose_letters.ids,
-    job_name => _choose_letters.job_name,
-    queue => _choose_letters.queue,
-    since => _choose_letters.since,
-    before => _choose_letters.before,
-    error_type => _choose_letters.error_type,
-    error_pattern => _choose_letters.error_pattern,
-    everything => _choose_letters.everything,
-    max_letters => _choose_letters.max_letters
-  );
-
-  -- Under the lock a letter is looked at again: what another session has just replayed is passed over for the next.
-  if _choose_letters.to_lock then
-    return array(
-      select letter.id
-      from soniq.dead_letter_jobs as letter
-      where soniq._is_selected(
-          letter => letter,
-          ids => _choose_letters.ids,
-          job_name => _choose_letters.job_name,
-          queue => _choose_letters.queue,
-          since => _choose_letters.since,
-          before => _choose_letters.before,
-          error_type => _choose_letters.error_type,
-          error_pattern => _choose_letters.error_pattern,
-          after_id => _choose_letters.after_id,
-          only_waiting => _choose_letters.only_waiting
-        )
-      order by letter.id
-      limit _choose_letters.max_letters
-      for update
-    );
-  end if;
-
   return array(
     select letter.id
     from soniq.dead_letter_jobs as letter
     where soniq._is_selected(
         letter => letter,
-        ids => _choose_letters.ids,
-        job_name => _choose_letters.job_name,
-        queue => _choose_letters.queue,
-        since => _choose_letters.since,
-        before => _choose_letters.before,
-        error_type => _choose_letters.error_type,
-        error_pattern => _choose_letters.error_pattern,
-        after_id => _choose_letters.after_id,
-        only_waiting => _choose_letters.only_waiting
+        ids => _lock_letters.ids,
+        job_name => _lock_letters.job_name,
+        queue => _lock_letters.queue,
+        since => _lock_letters.since,
+        before => _lock_letters.before,
+        error_type => _lock_letters.error_type,
+        error_pattern => _lock_letters.error_pattern,
+        after_id => _lock_letters.after_id,
+        only_waiting => _lock_letters.only_waiting
       )
     order by letter.id
-    limit _choose_letters.max_letters
+    limit _lock_letters.max_letters
+    for update
   );
 end;
 $$;
 
-comment on function soniq._choose_letters(
-  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean, boolean
+comment on function soniq._lock_letters(
+  bigint[], text, text, timestamptz, timestamptz, text, text, integer, bigint, boolean
 ) is
-'The ids of the dead letters that are selected, the lowest first, locked if asked for.';
+'Locks the dead letters that are selected, and answers with their ids, the lowest first.';
 
+-- Each call is planned for what it is given: a plan for any selection would read all letters for each batch.
 create or replace function soniq.replay_dead_letters(
   ids bigint[] default null,
   job_name text default null,
@@ -5038,12 +5041,16 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
   -- Who names a letter means it, also a second time; who names a crowd means those that wait.
-  chosen constant bigint[] := soniq._choose_letters(
+  only_waiting constant boolean := replay_dead_letters.ids is null;
+  chosen bigint[];
+begin
+  perform soniq._check_selection(
     ids => replay_dead_letters.ids,
     job_name => replay_dead_letters.job_name,
     queue => replay_dead_letters.queue,
@@ -5052,20 +5059,39 @@ declare
     error_type => replay_dead_letters.error_type,
     error_pattern => replay_dead_letters.error_pattern,
     everything => replay_dead_letters.everything,
-    max_letters => replay_dead_letters.max_letters,
-    after_id => replay_dead_letters.after_id,
-    only_waiting => replay_dead_letters.ids is null,
-    to_lock => replay_dead_letters.dry_run is not true
+    max_letters => replay_dead_letters.max_letters
   );
-begin
+
   if replay_dead_letters.dry_run then
     return query
     select letter.id, letter.job_name, letter.queue, null::bigint
-    from soniq.dead_letter_jobs as letter
-    where letter.id = any (chosen)
-    order by letter.id;
+    from soniq._selected_letters(
+      ids => replay_dead_letters.ids,
+      job_name => replay_dead_letters.job_name,
+      queue => replay_dead_letters.queue,
+      since => replay_dead_letters.since,
+      before => replay_dead_letters.before,
+      error_type => replay_dead_letters.error_type,
+      error_pattern => replay_dead_letters.error_pattern,
+      max_letters => replay_dead_letters.max_letters,
+      after_id => replay_dead_letters.after_id,
+      only_waiting => only_waiting
+    ) as letter;
     return;
   end if;
+
+  chosen := soniq._lock_letters(
+    ids => replay_dead_letters.ids,
+    job_name => replay_dead_letters.job_name,
+    queue => replay_dead_letters.queue,
+    since => replay_dead_letters.since,
+    before => replay_dead_letters.before,
+    error_type => replay_dead_letters.error_type,
+    error_pattern => replay_dead_letters.error_pattern,
+    max_letters => replay_dead_letters.max_letters,
+    after_id => replay_dead_letters.after_id,
+    only_waiting => only_waiting
+  );
 
   update soniq.dead_letter_jobs as letter
   set replay_count = letter.replay_count + 1,
@@ -5149,15 +5175,18 @@ create or replace function soniq.delete_dead_letters(
   dry_run boolean default false,
   only_waiting boolean default false
 )
-returns table (dead_letter_id bigint)
+returns setof soniq.deleted_letter
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
-  chosen constant bigint[] := soniq._choose_letters(
+  chosen bigint[];
+begin
+  perform soniq._check_selection(
     ids => delete_dead_letters.ids,
     job_name => delete_dead_letters.job_name,
     queue => delete_dead_letters.queue,
@@ -5166,27 +5195,56 @@ declare
     error_type => delete_dead_letters.error_type,
     error_pattern => delete_dead_letters.error_pattern,
     everything => delete_dead_letters.everything,
-    max_letters => delete_dead_letters.max_letters,
-    after_id => delete_dead_letters.after_id,
-    only_waiting => delete_dead_letters.only_waiting is true,
-    to_lock => delete_dead_letters.dry_run is not true
+    max_letters => delete_dead_letters.max_letters
   );
-begin
-  if delete_dead_letters.dry_run is not true then
-    delete from soniq.dead_letter_jobs as letter
-    where letter.id = any (chosen);
+
+  if delete_dead_letters.dry_run then
+    return query
+    select letter.id, letter.job_name, letter.queue
+    from soniq._selected_letters(
+      ids => delete_dead_letters.ids,
+      job_name => delete_dead_letters.job_name,
+      queue => delete_dead_letters.queue,
+      since => delete_dead_letters.since,
+      before => delete_dead_letters.before,
+      error_type => delete_dead_letters.error_type,
+      error_pattern => delete_dead_letters.error_pattern,
+      max_letters => delete_dead_letters.max_letters,
+      after_id => delete_dead_letters.after_id,
+      only_waiting => delete_dead_letters.only_waiting is true
+    ) as letter;
+    return;
   end if;
 
+  chosen := soniq._lock_letters(
+    ids => delete_dead_letters.ids,
+    job_name => delete_dead_letters.job_name,
+    queue => delete_dead_letters.queue,
+    since => delete_dead_letters.since,
+    before => delete_dead_letters.before,
+    error_type => delete_dead_letters.error_type,
+    error_pattern => delete_dead_letters.error_pattern,
+    max_letters => delete_dead_letters.max_letters,
+    after_id => delete_dead_letters.after_id,
+    only_waiting => delete_dead_letters.only_waiting is true
+  );
+
   return query
-  select each.id
-  from pg_catalog.unnest(chosen) as each (id);
+  with gone as (
+    delete from soniq.dead_letter_jobs as letter
+    where letter.id = any (chosen)
+    returning letter.id, letter.job_name, letter.queue
+  )
+  select gone.id, gone.job_name, gone.queue
+  from gone
+  order by gone.id;
 end;
 $$;
 
 comment on function soniq.delete_dead_letters(
   bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean, boolean
 ) is
-'Deletes dead letters for good, and answers with their ids, in order.
+'Deletes dead letters for good, and answers with each, its job name and its queue, in the order of their ids.
 
 ids, job_name, queue: those that match all that is given.
 since, before: of these those that died at this time or later, and before that one.

@@ -367,7 +367,7 @@ def test_letters_that_wait_in_a_queue_are_found_below_many_others(
     found = api.get("dead-letters", params=wanted).json()
     assert [int(each["id"]) for each in found["dead_letters"]] == bills
     assert found["before"] is None
-    assert "Replay more than 500 dead letters?" in api.get(HOST + "/dead-letters/replay").text
+    assert "Replay more than 200 dead letters?" in api.get(HOST + "/dead-letters/replay").text
     assert "Replay 1 dead letter?" in api.get(HOST + "/dead-letters/replay?name=bills").text
 
 

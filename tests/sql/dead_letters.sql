@@ -214,9 +214,9 @@ from (values
   ('queue => ''letters a''', '1 deleted, left: bill-2 ship-1')
 ) as step (arguments, outcome);
 
-select array(select soniq.delete_dead_letters(everything => true, dry_run => true)) as told \gset
+select array(select dead_letter_id from soniq.delete_dead_letters(everything => true, dry_run => true)) as told \gset
 select is(
-  array(select soniq.delete_dead_letters(everything => true)), :'told',
+  array(select dead_letter_id from soniq.delete_dead_letters(everything => true)), :'told',
   'delete everything: those that the dry run told'
 );
 select is(

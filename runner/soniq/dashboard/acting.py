@@ -14,7 +14,7 @@ log = logging.getLogger("soniq.dashboard")
 BATCH = 1000
 SAMPLE = 20
 # So many are counted before somebody is asked; of a hundred thousand, each asking would read them all.
-COUNTED = 500
+COUNTED = 200
 Verb = Literal["replay", "delete"]
 
 
@@ -159,15 +159,9 @@ async def choice(
     """What would be replayed or deleted now; nothing is changed. Raises Refusal where nothing is selected."""
     found = await database.row(
         f"""
-        with target as materialized (
-          select target.dead_letter_id as id
+        with letter as materialized (
+          select target.dead_letter_id as id, target.job_name, target.queue
           from {_call(verb, selection, "dry_run => true")} as target
-        ),
-        letter as (
-          select letter.id, letter.job_name, letter.queue
-          from target
-          join soniq.dead_letter_jobs as letter
-            on letter.id = target.id
         ),
         by_job as (
           select letter.job_name, letter.queue, count(*) as count
@@ -177,9 +171,9 @@ async def choice(
           limit 100
         )
         select
-          (select count(*) from target) as count,
+          (select count(*) from letter) as count,
           (select coalesce(jsonb_agg(by_job), '[]') from by_job) as by_job,
-          array(select target.id from target order by target.id limit {SAMPLE:d}) as ids
+          array(select letter.id from letter order by letter.id limit {SAMPLE:d}) as ids
         """,
         *selection.parameters,
         most,
