@@ -5,7 +5,7 @@ filter for which there is no index looks through so many jobs at most, and then 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -180,9 +180,7 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     # What is being processed is read whole anyway.
     if before is None and wanted.until is not None and wanted.status != "processing":
         before = await first_id_since(database, wanted.until + LATE_COMMITS, wanted.status)
-    window = PAGE + 1
-    if wanted.is_narrow:
-        window = WINDOW_OF_ARGS if wanted.text else WINDOW
+    window = _window(wanted)
     [found] = await database.rows(
         f"""
         with job as materialized (
@@ -229,6 +227,16 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     if ended:
         return Listed(rows, None)
     return Listed(rows, found["lowest"], found["reached"], is_partial)
+
+
+def _window(wanted: JobFilter) -> int:
+    """How many jobs are looked through for those that match."""
+    by_status_alone = not replace(wanted, status=None).is_narrow
+    if by_status_alone and wanted.status in (None, "queued", "dead_letter"):
+        return PAGE + 1
+    if wanted.text:
+        return WINDOW_OF_ARGS
+    return WINDOW_OF_LETTERS if wanted.status == "dead_letter" else WINDOW
 
 
 def _latest(status: str | None, more: str, most: int) -> str:
