@@ -176,9 +176,10 @@ as $$
     extract(epoch from soniq.clock() - schedule.next_run_at)::double precision
   from (
     select due.name, due.next_run_at
-    from soniq.schedules as due
-    where not due.paused
-      and due.next_run_at < soniq.clock() - interval '1 minute'
+    from soniq._late_before() as late (before)
+    join soniq.schedules as due
+      on due.next_run_at < late.before -- which has an index
+    where soniq._schedule_state(schedule => due, late_before => late.before) = 'late'
     order by due.next_run_at
     limit 10
   ) as schedule

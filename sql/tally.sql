@@ -644,11 +644,14 @@ language sql
 volatile
 as $$
   select pg_catalog.jsonb_build_object(
-    'paused', pg_catalog.count(*) filter (where schedule.paused),
-    'ended', pg_catalog.count(*) filter (where not schedule.paused and schedule.next_run_at is null),
-    'active', pg_catalog.count(*) filter (where not schedule.paused and schedule.next_run_at is not null)
+    'paused', pg_catalog.count(*) filter (where known.state = 'paused'),
+    'ended', pg_catalog.count(*) filter (where known.state = 'ended'),
+    'active', pg_catalog.count(*) filter (where known.state = 'active')
   )
-  from soniq.schedules as schedule;
+  from (
+    select soniq._schedule_state(schedule => schedule, late_before => '-infinity') as state
+    from soniq.schedules as schedule
+  ) as known;
 $$;
 
 comment on function soniq._count_schedules() is

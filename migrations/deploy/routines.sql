@@ -5899,6 +5899,79 @@ runs: how many, 1 to 1000.
 
 Errors: SQ012 runs, SQ020 no such schedule.';
 
+-- How they stand.
+
+create or replace function soniq._schedule_state(schedule soniq.schedules, late_before timestamptz)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select case
+    when (_schedule_state.schedule).paused then 'paused'
+    when (_schedule_state.schedule).next_run_at is null then 'ended'
+    when (_schedule_state.schedule).next_run_at < _schedule_state.late_before then 'late'
+    else 'active'
+  end;
+$$;
+
+comment on function soniq._schedule_state(soniq.schedules, timestamptz) is
+'paused; ended, if it is never due again; late, if it was due before a time; or active.';
+
+create or replace function soniq._late_before()
+returns timestamptz
+language sql
+volatile
+as $$
+  select soniq.clock() - settings.schedule_tolerance
+  from soniq.settings as settings;
+$$;
+
+comment on function soniq._late_before() is
+'A schedule that was due before then is late.';
+
+create or replace function soniq._schedule_stats()
+returns table (
+  name text,
+  job_name text,
+  state text,
+  next_run_at timestamptz,
+  last_due_at timestamptz,
+  last_job_id bigint
+)
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    schedule.name,
+    schedule.job_name,
+    soniq._schedule_state(schedule => schedule, late_before => late.before),
+    schedule.next_run_at,
+    schedule.last_due_at,
+    schedule.last_job_id
+  from soniq._late_before() as late (before)
+  cross join soniq.schedules as schedule;
+$$;
+
+comment on function soniq._schedule_stats() is
+'What the view schedule_stats shows.';
+
+create or replace view soniq.schedule_stats as
+select *
+from soniq._schedule_stats();
+
+comment on view soniq.schedule_stats is
+'Each schedule and how it stands.';
+comment on column soniq.schedule_stats.name is 'Its name.';
+comment on column soniq.schedule_stats.job_name is 'The job that it enqueues.';
+comment on column soniq.schedule_stats.state is
+  'active; late, if it has been due for longer than soniq.settings.schedule_tolerance: does anything tick?; paused; or ended, if it is never due again.';
+comment on column soniq.schedule_stats.next_run_at is 'When it is due next; NULL if never again.';
+comment on column soniq.schedule_stats.last_due_at is 'The time of its last run; NULL if it had none.';
+comment on column soniq.schedule_stats.last_job_id is 'The job that it enqueued last.';
+
 -- The tally: what tick() counts once a minute, so that metrics() and the views need not count it each time they are asked.
 --
 -- A count of ten million jobs reads 60,000 pages of the index, and as many of the table where vacuum has not been for a
@@ -6545,11 +6618,14 @@ language sql
 volatile
 as $$
   select pg_catalog.jsonb_build_object(
-    'paused', pg_catalog.count(*) filter (where schedule.paused),
-    'ended', pg_catalog.count(*) filter (where not schedule.paused and schedule.next_run_at is null),
-    'active', pg_catalog.count(*) filter (where not schedule.paused and schedule.next_run_at is not null)
+    'paused', pg_catalog.count(*) filter (where known.state = 'paused'),
+    'ended', pg_catalog.count(*) filter (where known.state = 'ended'),
+    'active', pg_catalog.count(*) filter (where known.state = 'active')
   )
-  from soniq.schedules as schedule;
+  from (
+    select soniq._schedule_state(schedule => schedule, late_before => '-infinity') as state
+    from soniq.schedules as schedule
+  ) as known;
 $$;
 
 comment on function soniq._count_schedules() is
@@ -8303,9 +8379,10 @@ as $$
     extract(epoch from soniq.clock() - schedule.next_run_at)::double precision
   from (
     select due.name, due.next_run_at
-    from soniq.schedules as due
-    where not due.paused
-      and due.next_run_at < soniq.clock() - interval '1 minute'
+    from soniq._late_before() as late (before)
+    join soniq.schedules as due
+      on due.next_run_at < late.before -- which has an index
+    where soniq._schedule_state(schedule => due, late_before => late.before) = 'late'
     order by due.next_run_at
     limit 10
   ) as schedule
@@ -8426,11 +8503,13 @@ as $$
     ('function', '_queue_counts', null, '{observer,admin}'),
     ('function', '_queue_stats', null, '{observer,admin}'),
     ('function', '_runner_stats', null, '{observer,admin}'),
+    ('function', '_schedule_stats', null, '{observer,admin}'),
     ('relation', 'concerns', null, '{observer,admin}'),
     ('relation', 'job_stats', null, '{observer,admin}'),
     ('relation', 'queue_counts', null, '{observer,admin}'),
     ('relation', 'queue_stats', null, '{observer,admin}'),
     ('relation', 'runner_stats', null, '{observer,admin}'),
+    ('relation', 'schedule_stats', null, '{observer,admin}'),
     ('relation', 'chores', null, '{observer,admin}'),
     ('relation', 'job_types', null, '{observer,admin}'),
     ('relation', 'lanes', null, '{observer,admin}'),

@@ -36,6 +36,7 @@ drop view if exists soniq.runner_stats;
 drop view if exists soniq.job_stats;
 drop view if exists soniq.queue_counts;
 drop view if exists soniq.queue_stats;
+drop view if exists soniq.schedule_stats;
 drop view if exists soniq.dead_letter_groups;
 drop view if exists soniq.dead_letters;
 drop view if exists soniq.all_jobs;

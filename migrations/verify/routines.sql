@@ -167,6 +167,9 @@ from pg_catalog.unnest(array[
     'resume_schedule',
     'run_schedule_now',
     'preview_schedule',
+    '_schedule_state',
+    '_late_before',
+    '_schedule_stats',
     '_pages',
     '_affordable_entries',
     '_dead_rows',
@@ -244,6 +247,7 @@ select * from soniq.claimed_job where false;
 select * from soniq.all_jobs where false;
 select * from soniq.dead_letters where false;
 select * from soniq.dead_letter_groups where false;
+select * from soniq.schedule_stats where false;
 select * from soniq.queue_stats where false;
 select * from soniq.queue_counts where false;
 select * from soniq.job_stats where false;

@@ -329,6 +329,7 @@ values
   ('_queue_counts', 'select count(*) from soniq.queue_counts'),
   ('_queue_stats', 'select count(*) from soniq.queue_stats'),
   ('_runner_stats', 'select count(*) from soniq.runner_stats'),
+  ('_schedule_stats', 'select count(*) from soniq.schedule_stats'),
   ('cancel', format('select soniq.cancel(%s)', :letter)),
   ('claim', format($$select soniq.claim(%s, '{hostile,"a; drop table soniq.jobs"}', 10, '{x}')$$, :runner)),
   ('claim', format('select soniq.claim(%s)', :runner)),

@@ -22,7 +22,7 @@ select set_eq(
     from pg_catalog.pg_proc as function
     where function.pronamespace = 'soniq'::regnamespace
       and (function.proname not like '\_%' or function.proname in (
-        '_bound_tenant', '_concerns', '_dead_letter_groups', '_job_stats', '_queue_counts', '_queue_stats', '_runner_stats', '_shown_args'
+        '_bound_tenant', '_concerns', '_dead_letter_groups', '_job_stats', '_queue_counts', '_queue_stats', '_runner_stats', '_schedule_stats', '_shown_args'
       ))
   $$,
   $$select name from soniq._rights() where kind = 'function'$$,

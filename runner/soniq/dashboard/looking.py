@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from soniq.commands.schedules import LATE
 from soniq.dashboard.filters import JobFilter, LetterFilter
 from soniq.dashboard.reaching import Database
 from soniq.dashboard.refusals import forbidden
@@ -468,11 +467,11 @@ async def schedules(
         with schedule as materialized (
           select {SCHEDULE_COLUMNS}
           from soniq.schedules as each
+          join soniq.schedule_stats as stats
+            on stats.name = each.name
         )
-        select schedule.*, {STATE} as state
+        select schedule.*
         from schedule
-        left join soniq.settings
-          on true
         where $1::text is null
           or schedule.name > $1
         order by schedule.name
@@ -488,14 +487,11 @@ async def schedule(database: Database, name: str) -> Row | None:
     args = ", each.args" if database.rights.sees_args else ""
     return await database.row(
         f"""
-        select schedule.*, {STATE} as state
-        from (
-          select {SCHEDULE_COLUMNS} {args}
-          from soniq.schedules as each
-          where each.name = $1
-        ) as schedule
-        left join soniq.settings
-          on true
+        select {SCHEDULE_COLUMNS} {args}
+        from soniq.schedules as each
+        join soniq.schedule_stats as stats
+          on stats.name = each.name
+        where each.name = $1
         """,
         name,
     )
@@ -534,16 +530,7 @@ async def last_runs(database: Database, name: str, last_job_id: int | None) -> l
 SCHEDULE_COLUMNS = """
     each.name, each.job_name, each.cron, each.every, each.timezone, each.queue, each.priority, each.max_attempts,
     each.timeout, each.missed_runs, each.max_missed_runs, each.allow_overlap, each.paused, each.next_run_at,
-    each.last_due_at, each.last_job_id, each.source, each.tenant, each.created_at, each.registered_at
-"""
-# A login bound to a tenant sees no settings; then nothing is told to be late.
-STATE = f"""
-    case
-      when schedule.paused then 'paused'
-      when schedule.next_run_at is null then 'ended'
-      when {LATE} then 'late'
-      else 'active'
-    end
+    each.last_due_at, each.last_job_id, each.source, each.tenant, each.created_at, each.registered_at, stats.state
 """
 
 
