@@ -205,6 +205,24 @@ begin
 end;
 $$;
 
+-- Bindings are made and taken away one after the other, for which both functions lock their table before they look at it.
+-- If who takes the last one away did not see who makes the next, it would leave a bound login without row security.
+create or replace function soniq._check_sees_others(isolation text)
+returns void
+language plpgsql
+stable
+as $$
+begin
+  if isolation not in ('read committed', 'read uncommitted') then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('the transaction''s isolation level is %s, at which it does not see other bindings made meanwhile', isolation),
+      'Bind and unbind in a transaction of its own: begin isolation level read committed.'
+    );
+  end if;
+end;
+$$;
+
 create or replace function soniq.bind_tenant(login text, tenant text)
 returns void
 language plpgsql
@@ -219,7 +237,9 @@ begin
     soniq._check_given(code => 'SQ026', what => 'tenant', value => bind_tenant.tenant),
     soniq._check_name(code => 'SQ026', what => 'tenant', name => bind_tenant.tenant, longest => 200),
     soniq._check_bindable(login => bind_tenant.login),
-    soniq._check_held(owner => current_user);
+    soniq._check_held(owner => current_user),
+    soniq._check_sees_others(isolation => pg_catalog.current_setting('transaction_isolation'));
+  lock table soniq.tenant_logins in share row exclusive mode;
   insert into soniq.tenant_logins (login, tenant)
   values (bind_tenant.login, bind_tenant.tenant)
   on conflict (login) do update
@@ -236,7 +256,7 @@ tenant: 1 to 200 characters.
 
 The first binding switches row security on, for which it waits until nobody uses a table. From then on, who dumps the database has to be a superuser or have BYPASSRLS.
 
-Errors: SQ026 login or tenant.';
+Errors: SQ026 login, tenant, or isolation level.';
 
 create or replace function soniq.unbind_tenant(login text)
 returns boolean
@@ -247,6 +267,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_sees_others(isolation => pg_catalog.current_setting('transaction_isolation'));
+  lock table soniq.tenant_logins in share row exclusive mode;
   delete from soniq.tenant_logins as binding
   where binding.login = unbind_tenant.login;
   if not found then
@@ -261,4 +283,6 @@ end;
 $$;
 
 comment on function soniq.unbind_tenant(text) is
-'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off.';
+'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off.
+
+Errors: SQ026 isolation level.';

@@ -63,6 +63,7 @@ from pg_catalog.unnest(array[
     '_stop_keeping_tenants_apart',
     '_check_bindable',
     '_check_held',
+    '_check_sees_others',
     'bind_tenant',
     'unbind_tenant',
     '_sign',

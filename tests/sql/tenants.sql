@@ -409,6 +409,21 @@ select set_eq(
   array[]::text[], 'with the last of them, row security goes'
 );
 
+-- A transaction that would not see other bindings.
+select lives_ok(
+  format('select soniq._check_sees_others(isolation => %L)', isolation), isolation
+)
+from unnest(array['read committed', 'read uncommitted']) as isolation;
+select is(
+  pg_temp.refusal(format('select soniq._check_sees_others(isolation => %L)', isolation)),
+  pg_temp.refused_with(
+    'SQ026', format('the transaction''s isolation level is %s, at which it does not see other bindings made meanwhile', isolation),
+    'Bind and unbind in a transaction of its own: begin isolation level read committed.'
+  ),
+  isolation
+)
+from unnest(array['repeatable read', 'serializable']) as isolation;
+
 -- Where the functions run with a superuser's rights.
 select is(
   pg_temp.refusal($$select soniq._check_held(owner => 'soniq_test_root')$$),
