@@ -1547,41 +1547,84 @@ comment on function soniq._check_unbound(text) is
 
 -- On the tables of jobs, it binds their owner too, with whose rights functions and views run. Of the others, which say
 -- nothing of a single job, functions need all rows, and a tenant is to see none.
+create or replace function soniq._row_security()
+returns table (relation regclass, policy name, forced boolean, has_policy boolean, state text)
+language sql
+stable
+as $$
+  select
+    wanted.relation,
+    wanted.policy,
+    wanted.forced,
+    own.has_policy,
+    case
+      when own.has_policy and part.relrowsecurity and part.relforcerowsecurity = wanted.forced then 'on'
+      when own.has_policy or part.relrowsecurity or part.relforcerowsecurity then 'in part'
+      else 'off'
+    end
+  from (
+    values
+      ('soniq.jobs'::regclass, 'own_tenant'::name, true),
+      ('soniq.finished_jobs', 'own_tenant', true),
+      ('soniq.finished_jobs_default', 'own_tenant', true),
+      ('soniq.dead_letter_jobs', 'own_tenant', true),
+      ('soniq.schedules', 'own_tenant', true),
+      ('soniq.settings', 'no_tenant', false),
+      ('soniq.job_types', 'no_tenant', false),
+      ('soniq.queues', 'no_tenant', false),
+      ('soniq.lanes', 'no_tenant', false),
+      ('soniq.runners', 'no_tenant', false),
+      ('soniq.chores', 'no_tenant', false)
+  ) as wanted (relation, policy, forced)
+  join pg_catalog.pg_class as part
+    on part.oid = wanted.relation
+  cross join lateral (
+    select exists (
+      select
+      from pg_catalog.pg_policy as known
+      where known.polrelid = wanted.relation
+        and known.polname = wanted.policy
+    ) as has_policy
+  ) as own;
+$$;
+
+comment on function soniq._row_security() is
+'On which tables row security is to be while a login is bound, by which policy, and whether it is: on, off, or in part.';
+
 create or replace function soniq._keep_tenants_apart()
 returns void
 language plpgsql
 volatile
 as $$
 declare
-  relation regclass;
+  own record;
 begin
-  foreach relation in array array[
-    'soniq.jobs', 'soniq.finished_jobs', 'soniq.finished_jobs_default', 'soniq.dead_letter_jobs', 'soniq.schedules'
-  ]::regclass[]
+  for own in
+    select known.relation, known.policy, known.forced, known.has_policy
+    from soniq._row_security() as known
+    where known.state <> 'on'
   loop
-    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
+    if not own.has_policy and own.forced then
+      execute pg_catalog.format(
+        'create policy own_tenant on %s using ((select soniq._bound_tenant()) is null or tenant = (select soniq._bound_tenant()))',
+        own.relation
+      );
+    elsif not own.has_policy then
+      execute pg_catalog.format(
+        'create policy no_tenant on %s using ((select soniq._bound_tenant()) is null)', own.relation
+      );
+    end if;
     execute pg_catalog.format(
-      'create policy own_tenant on %s using ((select soniq._bound_tenant()) is null or tenant = (select soniq._bound_tenant()))',
-      relation
+      'alter table %s enable row level security, %s row level security',
+      own.relation,
+      case when own.forced then 'force' else 'no force' end
     );
-    execute pg_catalog.format('alter table %s enable row level security, force row level security', relation);
-  end loop;
-
-  foreach relation in array array[
-    'soniq.settings', 'soniq.job_types', 'soniq.queues', 'soniq.lanes', 'soniq.runners', 'soniq.chores'
-  ]::regclass[]
-  loop
-    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
-    execute pg_catalog.format(
-      'create policy no_tenant on %s using ((select soniq._bound_tenant()) is null)', relation
-    );
-    execute pg_catalog.format('alter table %s enable row level security', relation);
   end loop;
 end;
 $$;
 
 comment on function soniq._keep_tenants_apart() is
-'Switches row security on; it waits for a moment at which nobody uses a table.';
+'Switches row security on where it is not; it waits for a moment at which nobody uses a table.';
 
 create or replace function soniq._stop_keeping_tenants_apart()
 returns void
@@ -1589,24 +1632,21 @@ language plpgsql
 volatile
 as $$
 declare
-  kept record;
+  own record;
 begin
-  for kept in
-    select policy.polname as policy, policy.polrelid::regclass as relation
-    from pg_catalog.pg_policy as policy
-    join pg_catalog.pg_class as part
-      on part.oid = policy.polrelid
-    where part.relnamespace = 'soniq'::regnamespace
-      and policy.polname in ('own_tenant', 'no_tenant')
+  for own in
+    select known.relation, known.policy
+    from soniq._row_security() as known
+    where known.state <> 'off'
   loop
-    execute pg_catalog.format('drop policy %I on %s', kept.policy, kept.relation);
-    execute pg_catalog.format('alter table %s no force row level security, disable row level security', kept.relation);
+    execute pg_catalog.format('drop policy if exists %I on %s', own.policy, own.relation);
+    execute pg_catalog.format('alter table %s no force row level security, disable row level security', own.relation);
   end loop;
 end;
 $$;
 
 comment on function soniq._stop_keeping_tenants_apart() is
-'Switches row security off again.';
+'Switches row security off again, also where it is on without a policy, or the other way round.';
 
 create or replace function soniq._check_bindable(login text)
 returns void

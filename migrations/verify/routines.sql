@@ -59,6 +59,7 @@ from pg_catalog.unnest(array[
     '_checked_tenant',
     '_tenant_for',
     '_check_unbound',
+    '_row_security',
     '_keep_tenants_apart',
     '_stop_keeping_tenants_apart',
     '_check_bindable',

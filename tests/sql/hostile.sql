@@ -111,10 +111,9 @@ insert into executed
 values
   ('_own', 'alter table %s', 'utility statements take no parameters: a regclass and a regrole'),
   ('_keep_tenants_apart', 'create policy own_tenant on %s', 'a regclass'),
-  ('_keep_tenants_apart', 'alter table %s enable row level security, force', 'a regclass'),
   ('_keep_tenants_apart', 'create policy no_tenant on %s', 'a regclass'),
-  ('_keep_tenants_apart', 'alter table %s enable row level security', 'a regclass'),
-  ('_stop_keeping_tenants_apart', 'drop policy %I on %s', 'a policy of ours and a regclass'),
+  ('_keep_tenants_apart', 'alter table %s enable row level security, %s', 'a regclass, and force or no force'),
+  ('_stop_keeping_tenants_apart', 'drop policy if exists %I on %s', 'a policy of ours and a regclass'),
   ('_stop_keeping_tenants_apart', 'alter table %s no force row level security', 'a regclass'),
   ('_own', 'alter function %s', 'a regprocedure and a regrole'),
   ('_own', 'alter type %s', 'a regtype and a regrole'),
@@ -176,7 +175,7 @@ select set_eq(
     where regexp_replace(statement, '%%|%I|%L', '', 'g') ~ '%'
   $$,
   array['_keep_tenants_apart', '_own', '_revoke_roles', '_stop_keeping_tenants_apart', 'grant_roles'],
-  '%s, which quotes nothing, is for what is a name of the catalog by its type, where nobody but the owner calls'
+  '%s, which quotes nothing, is for what is a name of the catalog by its type, or a literal, where nobody but the owner calls'
 );
 -- Callers without rights, whose text would otherwise reach it.
 select is_empty(

@@ -169,8 +169,29 @@ select soniq.fail(job_id, attempt, '{}', 'permanent_failure') from pg_temp.claim
 select soniq.schedule('tenants of ' || coalesce(tenant, 'nobody'), 'tenants job', every => '1 day', tenant => tenant, source => 'tenants')
 from whose \g /dev/null
 
+-- Whatever row security there is of somebody else's.
+create policy mine on soniq.jobs for delete using (true);
+create policy mine on soniq.settings for delete using (true);
+alter table soniq.schedules enable row level security;
 select soniq.bind_tenant('soniq_test_Acme', 'acme');
+select bag_eq(
+  'select relation, policy, state from soniq._row_security()',
+  $$
+    values
+      ('soniq.jobs'::regclass, 'own_tenant'::name, 'on'), ('soniq.finished_jobs', 'own_tenant', 'on'),
+      ('soniq.finished_jobs_default', 'own_tenant', 'on'), ('soniq.dead_letter_jobs', 'own_tenant', 'on'),
+      ('soniq.schedules', 'own_tenant', 'on'), ('soniq.settings', 'no_tenant', 'on'), ('soniq.job_types', 'no_tenant', 'on'),
+      ('soniq.queues', 'no_tenant', 'on'), ('soniq.lanes', 'no_tenant', 'on'), ('soniq.runners', 'no_tenant', 'on'),
+      ('soniq.chores', 'no_tenant', 'on')
+  $$,
+  'row security is on, also where another policy was before'
+);
+-- Taken away by somebody, in part, it is whole with the next binding.
+alter table soniq.jobs no force row level security;
+alter table soniq.schedules disable row level security;
+drop policy own_tenant on soniq.finished_jobs;
 select soniq.bind_tenant('soniq_test_bolt', 'somebody');
+select is_empty($$select relation, state from soniq._row_security() where state <> 'on'$$, 'each binding sees to that');
 select soniq.bind_tenant('soniq_test_bolt', 'bolt');
 select bag_eq(
   'select login, tenant from soniq.tenant_logins',
@@ -398,7 +419,10 @@ select is(
   'and the login sees what its roles let it see'
 );
 select is(pg_temp.as_login('soniq_test_bolt', 'select count(distinct tenant) from soniq.all_jobs'), '1', 'the other stays bound');
+drop policy own_tenant on soniq.jobs;
 select soniq.unbind_tenant('soniq_test_bolt') \g /dev/null
+drop policy mine on soniq.jobs;
+drop policy mine on soniq.settings;
 select set_eq(
   $$
     select relation.relname::text
