@@ -228,18 +228,28 @@ begin
 end;
 $$;
 
--- Functions run with the rights of their owner.
+-- Functions run with the rights of their owner, and even forced row security does not hold these two kinds.
 create or replace function soniq._check_held(owner name)
 returns void
 language plpgsql
 stable
 as $$
+declare
+  unheld text;
 begin
-  if (select role.rolsuper from pg_catalog.pg_roles as role where role.rolname = owner) then
+  select
+    case
+      when role.rolsuper then 'a superuser'
+      when role.rolbypassrls then 'a role with BYPASSRLS'
+    end
+  into unheld
+  from pg_catalog.pg_roles as role
+  where role.rolname = _check_held.owner;
+  if unheld is not null then
     perform soniq._refuse(
       'SQ026',
-      pg_catalog.format('Soniq''s functions run with the rights of %I, a superuser, whom row security does not hold', owner),
-      'Create the role soniq_owner, and give everything to it: select soniq.grant_roles().'
+      pg_catalog.format('Soniq''s functions run with the rights of %I, %s, whom row security does not hold', owner, unheld),
+      'Have all belong to soniq_owner, and that be neither: select soniq.grant_roles(); alter role soniq_owner nosuperuser nobypassrls.'
     );
   end if;
 end;

@@ -448,18 +448,28 @@ select is(
 )
 from unnest(array['repeatable read', 'serializable']) as isolation;
 
--- Where the functions run with a superuser's rights.
+-- Where row security would not hold whose rights the functions run with.
 select is(
-  pg_temp.refusal($$select soniq._check_held(owner => 'soniq_test_root')$$),
+  pg_temp.refusal(format('select soniq._check_held(owner => %L)', owner)),
   pg_temp.refused_with(
-    'SQ026', 'Soniq''s functions run with the rights of soniq_test_root, a superuser, whom row security does not hold',
-    'Create the role soniq_owner, and give everything to it: select soniq.grant_roles().'
+    'SQ026', format('Soniq''s functions run with the rights of %s, %s, whom row security does not hold', owner, what),
+    'Have all belong to soniq_owner, and that be neither: select soniq.grant_roles(); alter role soniq_owner nosuperuser nobypassrls.'
   ),
-  'a superuser''s functions would not be held'
+  what || ' would not be held'
+)
+from (values
+  ('soniq_test_root', 'a superuser'),
+  ('soniq_test_might', 'a role with BYPASSRLS')
+) as unheld (owner, what);
+alter role soniq_owner bypassrls;
+select matches(
+  pg_temp.refusal($$select soniq.bind_tenant('soniq_test_bolt', 'bolt')$$), 'rights of soniq_owner, a role with BYPASSRLS',
+  'so nobody is bound'
 );
+alter role soniq_owner nobypassrls;
 alter function soniq.bind_tenant(text, text) owner to soniq_test_root;
 select matches(
-  pg_temp.refusal($$select soniq.bind_tenant('soniq_test_bolt', 'bolt')$$), 'rights of soniq_test_root, a superuser', 'so nobody is bound'
+  pg_temp.refusal($$select soniq.bind_tenant('soniq_test_bolt', 'bolt')$$), 'rights of soniq_test_root, a superuser', 'nor here'
 );
 
 select * from finish();
