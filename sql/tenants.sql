@@ -188,6 +188,8 @@ $$;
 comment on function soniq._stop_keeping_tenants_apart() is
 'Switches row security off again, also where it is on without a policy, or the other way round.';
 
+-- With SET ROLE, a member becomes what row security does not hold, or may read and write what has none: the partitions of
+-- finished jobs, the bindings, files. What is granted to a login later, nobody watches.
 create or replace function soniq._check_bindable(login text)
 returns void
 language plpgsql
@@ -205,19 +207,29 @@ begin
 
   select
     case
-      when known.rolsuper then 'is a superuser'
-      when known.rolbypassrls then 'has BYPASSRLS'
-      when pg_catalog.pg_has_role(role, owner.oid, 'member') then 'is a member of Soniq''s owner'
-      when pg_catalog.pg_has_role(role, pg_catalog.to_regrole('soniq_runner'), 'member') then 'is a member of soniq_runner'
+      when other.oid = role and other.rolsuper then 'is a superuser'
+      when other.oid = role and other.rolbypassrls then 'has BYPASSRLS'
+      when other.oid = jobs.relowner then 'is a member of Soniq''s owner'
+      when other.rolsuper then pg_catalog.format('is a member of %I, a superuser', other.rolname)
+      when other.rolbypassrls then pg_catalog.format('is a member of %I, which has BYPASSRLS', other.rolname)
+      else pg_catalog.format('is a member of %I', other.rolname)
     end
   into mighty
-  from pg_catalog.pg_roles as known
-  cross join lateral (
-    select part.relowner as oid
-    from pg_catalog.pg_class as part
-    where part.oid = 'soniq.jobs'::regclass
-  ) as owner
-  where known.oid = role;
+  from pg_catalog.pg_roles as other
+  join pg_catalog.pg_class as jobs
+    on jobs.oid = 'soniq.jobs'::regclass
+  where pg_catalog.pg_has_role(role, other.oid, 'member')
+    and (
+      other.rolsuper
+      or other.rolbypassrls
+      or other.oid = jobs.relowner
+      or other.rolname in (
+        'soniq_runner', 'pg_read_all_data', 'pg_write_all_data',
+        'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'
+      )
+    )
+  order by other.oid <> role, other.rolname
+  limit 1;
   if mighty is not null then
     perform soniq._refuse(
       'SQ026',
@@ -301,7 +313,7 @@ $$;
 comment on function soniq.bind_tenant(text, text) is
 'Binds a login to a tenant: from its next statement on, in sessions that are open too, it sees and acts on that tenant''s jobs, dead letters and schedules alone, what it enqueues is that tenant''s, and what is about the whole system it is refused. It still needs one of Soniq''s roles. A login has one tenant, the one bound last; a tenant has any number of logins.
 
-login: the role that connects, by its name; not a superuser, nor a member of soniq_owner or soniq_runner. Roles that it takes on with SET ROLE make no difference. Under another name it is another login: bind that before you rename it.
+login: the role that connects, by its name; not a superuser, nor with BYPASSRLS, nor a member, be it through another role, of one that is, of soniq_owner, of soniq_runner, or of a role of PostgreSQL''s that reads or writes all data. Other roles that it takes on with SET ROLE make no difference. What is granted to it later is not watched: to have it looked at, bind it again. Under another name it is another login: bind that before you rename it.
 tenant: 1 to 200 characters.
 
 The first binding switches row security on, for which it waits until nobody uses a table. From then on, who dumps the database has to be a superuser or have BYPASSRLS.

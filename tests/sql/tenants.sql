@@ -119,6 +119,11 @@ create role soniq_test_runner login in role soniq_runner;
 create role soniq_test_might login bypassrls;
 create role soniq_test_deployer login in role soniq_owner;
 create role soniq_test_root login superuser;
+create role soniq_test_roots_friend login in role soniq_test_root;
+create role soniq_test_group in role soniq_test_might;
+create role soniq_test_grouped login noinherit in role soniq_test_group;
+create role soniq_test_reader login in role pg_read_all_data;
+create role soniq_test_writer login in role pg_write_all_data;
 select is(
   pg_temp.refusal(format('select soniq.bind_tenant(%L, %L)', login, 'acme')),
   pg_temp.refused_with('SQ026', problem, remedy), problem
@@ -140,7 +145,11 @@ from (values
   ('soniq_test_runner', 'is a member of soniq_runner'),
   ('soniq_test_might', 'has BYPASSRLS'),
   ('soniq_test_deployer', 'is a member of Soniq''s owner'),
-  ('soniq_test_root', 'is a superuser')
+  ('soniq_test_root', 'is a superuser'),
+  ('soniq_test_roots_friend', 'is a member of soniq_test_root, a superuser'),
+  ('soniq_test_grouped', 'is a member of soniq_test_might, which has BYPASSRLS'),
+  ('soniq_test_reader', 'is a member of pg_read_all_data'),
+  ('soniq_test_writer', 'is a member of pg_write_all_data')
 ) as mighty (login, why);
 select is(
   pg_temp.refusal($$select soniq.bind_tenant('soniq_test_runner', null)$$),
