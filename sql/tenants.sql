@@ -104,18 +104,18 @@ as $$
     end
   from (
     values
-      ('soniq.jobs'::regclass, 'own_tenant'::name, true),
-      ('soniq.finished_jobs', 'own_tenant', true),
-      ('soniq.finished_jobs_default', 'own_tenant', true),
-      ('soniq.dead_letter_jobs', 'own_tenant', true),
-      ('soniq.schedules', 'own_tenant', true),
-      ('soniq.settings', 'no_tenant', false),
-      ('soniq.job_types', 'no_tenant', false),
-      ('soniq.queues', 'no_tenant', false),
-      ('soniq.lanes', 'no_tenant', false),
-      ('soniq.runners', 'no_tenant', false),
-      ('soniq.chores', 'no_tenant', false)
-  ) as wanted (relation, policy, forced)
+      (1, 'soniq.runners'::regclass, 'no_tenant'::name, false),
+      (2, 'soniq.jobs', 'own_tenant', true),
+      (3, 'soniq.lanes', 'no_tenant', false),
+      (4, 'soniq.queues', 'no_tenant', false),
+      (5, 'soniq.settings', 'no_tenant', false),
+      (6, 'soniq.job_types', 'no_tenant', false),
+      (7, 'soniq.chores', 'no_tenant', false),
+      (8, 'soniq.finished_jobs', 'own_tenant', true),
+      (9, 'soniq.finished_jobs_default', 'own_tenant', true),
+      (10, 'soniq.dead_letter_jobs', 'own_tenant', true),
+      (11, 'soniq.schedules', 'own_tenant', true)
+  ) as wanted (place, relation, policy, forced)
   join pg_catalog.pg_class as part
     on part.oid = wanted.relation
   cross join lateral (
@@ -125,11 +125,67 @@ as $$
       where known.polrelid = wanted.relation
         and known.polname = wanted.policy
     ) as has_policy
-  ) as own;
+  ) as own
+  order by wanted.place;
 $$;
 
 comment on function soniq._row_security() is
-'On which tables row security is to be while a login is bound, by which policy, and whether it is: on, off, or in part.';
+'On which tables row security is to be while a login is bound, by which policy, and whether it is: on, off, or in part; in the order in which _lock_tables() locks them.';
+
+-- Claims, enqueues and reports lock these tables each in an order of its own, so to wait for one while holding another ends in
+-- deadlocks, for which PostgreSQL looks after a second (deadlock_timeout) and makes somebody's claim fail. Not to wait (nowait)
+-- would find all of them free at once only where little goes on. So each is waited for so briefly that all eleven
+-- take less than that second, and if one is not free in time, all are let go, whoever waited goes on, and it begins again. Runners
+-- come first, as in a claim: no claim is on its way to its other tables once they are locked; then jobs, as in an enqueue.
+--
+-- The default is that of the caller's lock_timeout, before the function has its own.
+create or replace function soniq._lock_tables(
+  patience interval default coalesce(nullif(pg_catalog.current_setting('lock_timeout')::interval, interval '0'), interval '1 minute')
+)
+returns void
+language plpgsql
+volatile
+set lock_timeout = '50 ms'
+as $$
+declare
+  give_up_at constant timestamptz := pg_catalog.clock_timestamp() + patience;
+  pause interval := interval '20 ms';
+  own record;
+begin
+  loop
+    begin
+      for own in
+        select known.relation
+        from soniq._row_security() as known
+      loop
+        execute pg_catalog.format('lock table only %s in access exclusive mode', own.relation);
+      end loop;
+      return;
+    exception
+      when lock_not_available then
+        if pg_catalog.clock_timestamp() > give_up_at then
+          perform soniq._refuse(
+            '55P03',
+            pg_catalog.format(
+              'to switch row security on or off takes a moment at which nobody uses %s, and in %s there was none',
+              own.relation, patience
+            ),
+            pg_catalog.format(
+              'See who does: select * from pg_stat_activity where pid in (select pid from pg_locks where relation = %L::regclass). Call it again when they are through, or set lock_timeout to how long it may try.',
+              own.relation
+            )
+          );
+        end if;
+    end;
+    -- Meanwhile nobody waits for this; so where a table is held for long, calls are slowed down less and less.
+    perform pg_catalog.pg_sleep_for(pause);
+    pause := least(1.5 * pause, interval '1 second');
+  end loop;
+end;
+$$;
+
+comment on function soniq._lock_tables(interval) is
+'Locks the tables of _row_security() for what is left of the transaction, without anybody''s running into a deadlock.';
 
 create or replace function soniq._keep_tenants_apart()
 returns void
@@ -139,6 +195,11 @@ as $$
 declare
   own record;
 begin
+  if not exists (select from soniq._row_security() as known where known.state <> 'on') then
+    return;
+  end if;
+
+  perform soniq._lock_tables();
   for own in
     select known.relation, known.policy, known.forced, known.has_policy
     from soniq._row_security() as known
@@ -164,7 +225,7 @@ end;
 $$;
 
 comment on function soniq._keep_tenants_apart() is
-'Switches row security on where it is not; it waits for a moment at which nobody uses a table.';
+'Switches row security on where it is not.';
 
 create or replace function soniq._stop_keeping_tenants_apart()
 returns void
@@ -174,6 +235,11 @@ as $$
 declare
   own record;
 begin
+  if not exists (select from soniq._row_security() as known where known.state <> 'off') then
+    return;
+  end if;
+
+  perform soniq._lock_tables();
   for own in
     select known.relation, known.policy
     from soniq._row_security() as known
@@ -316,7 +382,7 @@ comment on function soniq.bind_tenant(text, text) is
 login: the role that connects, by its name; not a superuser, nor with BYPASSRLS, nor a member, be it through another role, of one that is, of soniq_owner, of soniq_runner, or of a role of PostgreSQL''s that reads or writes all data. Other roles that it takes on with SET ROLE make no difference. What is granted to it later is not watched: to have it looked at, bind it again. Under another name it is another login: bind that before you rename it.
 tenant: 1 to 200 characters.
 
-The first binding switches row security on, for which it waits until nobody uses a table. From then on, who dumps the database has to be a superuser or have BYPASSRLS.
+The first binding switches row security on, for which it needs a moment at which nobody uses the tables. It tries for a minute, or for as long as lock_timeout says, while calls of others go on; then it gives up with lock_not_available (55P03). From then on, who dumps the database has to be a superuser or have BYPASSRLS.
 
 Errors: SQ026 login, tenant, or isolation level.';
 
@@ -345,6 +411,6 @@ end;
 $$;
 
 comment on function soniq.unbind_tenant(text) is
-'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off.
+'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off, for which it waits as bind_tenant() does.
 
 Errors: SQ026 isolation level.';

@@ -60,6 +60,7 @@ from pg_catalog.unnest(array[
     '_tenant_for',
     '_check_unbound',
     '_row_security',
+    '_lock_tables',
     '_keep_tenants_apart',
     '_stop_keeping_tenants_apart',
     '_check_bindable',

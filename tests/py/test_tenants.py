@@ -1,5 +1,6 @@
 """Tenants, by logins that really connect: whose a job is, from one producer to its handler and to whoever looks."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import LiteralString
@@ -140,6 +141,55 @@ def test_who_would_not_see_other_bindings_makes_and_takes_away_none(
             assert refused.value.sqlstate == "SQ026"
             connection.rollback()
     assert rows(database, "select tenant from soniq.tenant_logins") == [("acme",)]
+
+
+@pytest.mark.parametrize("held", ["runners", "jobs", "lanes", "settings"])
+def test_row_security_is_switched_on_while_somebody_is_on_the_way_from_table_to_table(
+    database: str, new_login: Callable[[], str], held: str
+) -> None:
+    login = new_login()
+    rows(database, "select soniq.enqueue('whose')")
+    [(runner_id,)] = rows(database, "select soniq.register_runner('here')")
+    with psycopg.connect(database) as connection, ThreadPoolExecutor() as pool:
+        lock = sql.SQL("lock table soniq.{} in row share mode").format(sql.Identifier(held))
+        connection.execute(lock)
+        binding = pool.submit(rows, database, BIND, login, "acme")
+        wait_for(lambda: someone_waits(database))
+        claimed = connection.execute("select job_id from soniq.claim(%s)", (runner_id,)).fetchall()
+        connection.execute("select soniq.enqueue('whose')")
+        connection.commit()
+        binding.result()
+    assert claimed == [(1,)]
+    assert rows(of_login(database, login), "select from soniq.all_jobs") == []
+
+
+def test_no_call_fails_while_logins_are_bound_and_unbound(
+    database: str, new_login: Callable[[], str]
+) -> None:
+    login = new_login()
+    over = threading.Event()
+
+    def work() -> int:
+        calls = 0
+        with psycopg.connect(database, autocommit=True) as connection:
+            runner = connection.execute("select soniq.register_runner('here')").fetchone()
+            while not over.is_set():
+                connection.execute("select soniq.enqueue('whose', queue => %s)", (str(calls % 3),))
+                connection.execute(
+                    "select soniq.complete(job_id, attempt) from soniq.claim(%s)", runner
+                )
+                calls += 1
+        return calls
+
+    with ThreadPoolExecutor() as pool:
+        workers = [pool.submit(work) for _ in range(3)]
+        try:
+            for _ in range(10):
+                rows(database, BIND, login, "acme")
+                rows(database, UNBIND, login)
+        finally:
+            over.set()
+        assert all(worker.result() for worker in workers)
 
 
 def someone_waits(database: str) -> bool:

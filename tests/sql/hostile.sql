@@ -110,6 +110,7 @@ create temporary table executed (function text, starts text, reason text);
 insert into executed
 values
   ('_own', 'alter table %s', 'utility statements take no parameters: a regclass and a regrole'),
+  ('_lock_tables', 'lock table only %s', 'a regclass'),
   ('_keep_tenants_apart', 'create policy own_tenant on %s', 'a regclass'),
   ('_keep_tenants_apart', 'create policy no_tenant on %s', 'a regclass'),
   ('_keep_tenants_apart', 'alter table %s enable row level security, %s', 'a regclass, and force or no force'),
@@ -174,7 +175,7 @@ select set_eq(
     from executions
     where regexp_replace(statement, '%%|%I|%L', '', 'g') ~ '%'
   $$,
-  array['_keep_tenants_apart', '_own', '_revoke_roles', '_stop_keeping_tenants_apart', 'grant_roles'],
+  array['_keep_tenants_apart', '_lock_tables', '_own', '_revoke_roles', '_stop_keeping_tenants_apart', 'grant_roles'],
   '%s, which quotes nothing, is for what is a name of the catalog by its type, or a literal, where nobody but the owner calls'
 );
 -- Callers without rights, whose text would otherwise reach it.

@@ -178,6 +178,28 @@ select soniq.fail(job_id, attempt, '{}', 'permanent_failure') from pg_temp.claim
 select soniq.schedule('tenants of ' || coalesce(tenant, 'nobody'), 'tenants job', every => '1 day', tenant => tenant, source => 'tenants')
 from whose \g /dev/null
 
+-- While another session uses a table.
+select exists (select from pg_catalog.pg_available_extensions where name = 'dblink') as has_dblink \gset
+\if :has_dblink
+create extension if not exists dblink;
+select pg_temp.connect('other') \g /dev/null
+select dblink_exec('other', 'begin; lock table soniq.runners in access share mode') \g /dev/null
+set local lock_timeout = '100 ms';
+select is(
+  pg_temp.refusal($$select soniq.bind_tenant('soniq_test_Acme', 'acme')$$),
+  pg_temp.refused_with(
+    '55P03', 'to switch row security on or off takes a moment at which nobody uses soniq.runners, and in 00:00:00.1 there was none',
+    'See who does: select * from pg_stat_activity where pid in (select pid from pg_locks where relation = ''soniq.runners''::regclass). Call it again when they are through, or set lock_timeout to how long it may try.'
+  ),
+  'a binding does not wait for ever'
+);
+select is(current_setting('lock_timeout'), '100ms', 'and what is set stays as it was');
+reset lock_timeout;
+select dblink_disconnect('other') \g /dev/null
+\else
+select skip('this server has no dblink', 2);
+\endif
+
 -- Whatever row security there is of somebody else's.
 create policy mine on soniq.jobs for delete using (true);
 create policy mine on soniq.settings for delete using (true);
