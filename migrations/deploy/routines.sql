@@ -8746,9 +8746,14 @@ comment on function soniq.grant_roles() is
 
 Roles that there are not are left out, and where there is no soniq_owner of which the caller is a member, the owner stays who it is. A warning says so, and what an administrator has to run. Where jobs run already, a change of owner waits for a moment at which nobody uses a table.';
 
+-- Bindings outlive the functions, with which the policies go, and a release may bring tables that need one.
 do $$
 begin
   perform soniq.grant_roles();
+  lock table soniq.tenant_logins in share row exclusive mode;
+  if exists (select from soniq.tenant_logins) then
+    perform soniq._keep_tenants_apart();
+  end if;
 end;
 $$;
 

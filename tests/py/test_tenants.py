@@ -8,10 +8,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from conftest import StartRunner, WriteJobs, rows
+from conftest import ROOT, StartRunner, WriteJobs, rows
 from psycopg import sql
 from soniq import Soniq
 from soniq_command import done, soniq
+from testing.deployment import psql
+from testing.server import Server
 from waiting import wait_for
 
 HANDLERS = """
@@ -190,6 +192,42 @@ def test_no_call_fails_while_logins_are_bound_and_unbound(
         finally:
             over.set()
         assert all(worker.result() for worker in workers)
+
+
+def test_a_binding_outlives_the_functions_and_is_in_force_after_each_deployment(
+    server: Server, database: str, acme: str
+) -> None:
+    def run_script(folder: str) -> None:
+        name = str(psycopg.conninfo.conninfo_to_dict(database)["dbname"])
+        psql(server, name, "--file", ROOT / f"migrations/{folder}/routines.sql")
+
+    run_script("revert")
+    assert tables_with_row_security(database) == []
+    run_script("deploy")
+    assert len(tables_with_row_security(database)) == 11
+    for tenant in ("acme", "bolt"):
+        rows(database, "select soniq.enqueue('whose', tenant => %s)", tenant)
+    Soniq(database_url=acme).enqueue_sync("whose")
+    assert rows(acme, "select distinct tenant from soniq.all_jobs") == [("acme",)]
+
+    # As a table that this release has and the one before had not.
+    rows(database, "drop policy own_tenant on soniq.schedules")
+    rows(database, "alter table soniq.schedules disable row level security")
+    run_script("deploy")
+    assert len(tables_with_row_security(database)) == 11
+
+
+def tables_with_row_security(database: str) -> list[str]:
+    found = rows(
+        database,
+        """
+        select relname::text
+        from pg_class
+        where relnamespace = 'soniq'::regnamespace
+          and relrowsecurity
+        """,
+    )
+    return [name for (name,) in found]
 
 
 def someone_waits(database: str) -> bool:
