@@ -439,6 +439,23 @@ select matches(
 from unnest(array[$$select soniq.register_runner('host')$$, $$select soniq.register_job_type('tenants job')$$]) as statement;
 revoke soniq_runner from "soniq_test_Acme";
 
+-- A queue's limit counts what a tenant has there itself.
+select soniq.configure_queue('tenants limited', max_depth => 2) \g /dev/null
+select count(soniq.enqueue('tenants job', queue => 'tenants limited', tenant => tenant))
+from unnest(array['acme', 'bolt']) as tenant \g /dev/null
+select matches(
+  pg_temp.refusal($$select soniq.enqueue('tenants job', queue => 'tenants limited')$$), 'SQ024: .* 2 jobs wait in it',
+  'who is bound to nobody is counted all'
+);
+select is(
+  pg_temp.as_login('soniq_test_Acme', $$select soniq.enqueue('tenants job', queue => 'tenants limited') > 0$$), 'true',
+  'where that is too many, a tenant with less may have more'
+);
+select matches(
+  pg_temp.refusal_of('soniq_test_Acme', $$select soniq.enqueue('tenants job', queue => 'tenants limited')$$),
+  'SQ024: queue ''tenants limited'' is full: 2 jobs wait in it, its max_depth is 2,', 'until its own fill it'
+);
+
 -- Runners are of the whole system.
 select is(
   (select array_agg(distinct tenant) from pg_temp.claim('{tenants,default}', 10)), '{acme}', 'runners claim whosever jobs there are'
