@@ -449,6 +449,7 @@ select is_empty(
     select answer.role, answer.name, answer.answer
     from answers as answer
     where answer.answer !~ '^(SQ|42501)'
+      and answer.name <> '_bound_tenant'
       and not exists (
         select
         from soniq._rights() as own

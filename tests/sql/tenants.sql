@@ -264,6 +264,9 @@ exception
 end;
 $$;
 
+create role soniq_test_reads_little login;
+select soniq.bind_tenant('soniq_test_reads_little', 'acme') \g /dev/null
+
 -- What it sees.
 
 create temporary table seen (what text, acme text, everybody text);
@@ -294,6 +297,20 @@ select is(
   'bound to acme, with another role taken on: ' || relation
 )
 from unnest(array['jobs', 'all_jobs']) as relation;
+
+-- Who was granted a table or a view alone, and none of Soniq's roles, may read it still, bound or not.
+create role soniq_test_granted login;
+grant usage on schema soniq to soniq_test_granted, soniq_test_reads_little;
+grant select on soniq.job_types, soniq.all_jobs to soniq_test_granted, soniq_test_reads_little;
+select is(pg_temp.as_login('soniq_test_granted', what), everybody, 'granted by itself: ' || what)
+from seen
+where what like '%all_jobs%';
+select is(pg_temp.as_login('soniq_test_reads_little', what), acme, 'granted by itself, bound to acme: ' || what)
+from seen
+where what like '%all_jobs%';
+select is(pg_temp.as_login(login, 'select soniq._bound_tenant()'), tenant, 'each is told its own tenant: ' || login)
+from (values ('soniq_test_granted', null), ('soniq_test_reads_little', 'acme')) as asked (login, tenant);
+select soniq.unbind_tenant('soniq_test_reads_little') \g /dev/null
 
 -- A function in a condition is asked of its own rows alone.
 create function pg_temp.tell(tenant text)
@@ -348,7 +365,6 @@ values
   ('select count(*) from soniq.cron_preview($$* * * * *$$)', '10'),
   ('select soniq.version() is not null', 'true'),
   ('select count(*) from soniq._dead_letter_groups()', '0'),
-  ('select soniq._bound_tenant()', 'acme'),
   ('select soniq._shown_args($$tenants job$$, $${}$$)', '{}');
 select is(pg_temp.as_login('soniq_test_Acme', what), acme, 'bound to acme: ' || what) from done;
 select is(
