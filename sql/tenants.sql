@@ -8,11 +8,13 @@
 --
 -- A login is who connected: SET ROLE does not change it, and inside a function nothing else is known of the caller.
 
--- What the policies ask, also for those who select from a table with rights of their own.
+-- What the policies ask, also for those who select from a table with rights of their own. Parallel workers have their
+-- leader's session_user.
 create or replace function soniq._bound_tenant()
 returns text
 language sql
 stable
+parallel safe
 security definer
 set search_path = pg_catalog, pg_temp
 as $$

@@ -1,5 +1,6 @@
 """Tenants, by logins that really connect: whose a job is, from one producer to its handler and to whoever looks."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -103,6 +104,31 @@ def test_a_bound_login_is_told_what_is_not_for_it(database: str, acme: str) -> N
     ):
         Soniq(database_url=acme).enqueue_sync("whose", tenant="bolt")
     assert rows(database, "select from soniq.jobs") == []
+
+
+def test_parallel_workers_see_what_their_login_sees(database: str, acme: str) -> None:
+    for tenant in ("acme", "bolt"):
+        rows(
+            database,
+            "select soniq.enqueue('whose', tenant => %s) from generate_series(1, 50)",
+            tenant,
+        )
+    with psycopg.connect(acme, autocommit=True) as connection:
+        for setting in (
+            "parallel_setup_cost",
+            "parallel_tuple_cost",
+            "min_parallel_table_scan_size",
+            "min_parallel_index_scan_size",
+        ):
+            connection.execute(sql.SQL("set {} = 0").format(sql.Identifier(setting)))
+        connection.execute("set parallel_leader_participation = off")
+        # In the condition, so that workers ask, too, and are not only told by their leader.
+        query: LiteralString = "select id from soniq.jobs where tenant = soniq._bound_tenant()"
+        plan = "\n".join(
+            line for (line,) in connection.execute("explain (analyze) " + query).fetchall()
+        )
+        assert re.search(r"Workers Launched: [1-9]", plan), plan
+        assert len(connection.execute(query).fetchall()) == 50
 
 
 @pytest.mark.parametrize("first", [UNBIND, BIND])
