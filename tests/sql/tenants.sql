@@ -28,6 +28,18 @@ select set_eq(
   array[]::text[], 'row security is off until the first login is bound'
 );
 
+select soniq._stop_keeping_tenants_apart() \g /dev/null
+select is_empty(
+  $$
+    select
+    from pg_catalog.pg_locks
+    where pid = pg_backend_pid()
+      and relation = 'soniq.runners'::regclass
+      and mode = 'AccessExclusiveLock'
+  $$,
+  'and to switch off what is off keeps nobody from a table'
+);
+
 select is(pg_temp.tenant_of(pg_temp.new_job()), null, 'a job is nobody''s in particular');
 select soniq.enqueue('tenants job', queue => 'tenants', tenant => 'acme') as job \gset
 select is(pg_temp.tenant_of(:job), 'acme', 'unless its producer says whose it is');
