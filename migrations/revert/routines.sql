@@ -5,6 +5,7 @@ begin;
 
 do $$
 begin
+  perform soniq._stop_keeping_tenants_apart();
   perform soniq._revoke_roles();
   perform soniq._own(owner => pg_catalog.quote_ident(current_user)::regrole);
 end;

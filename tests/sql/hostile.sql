@@ -110,11 +110,11 @@ create temporary table executed (function text, starts text, reason text);
 insert into executed
 values
   ('_own', 'alter table %s', 'utility statements take no parameters: a regclass and a regrole'),
+  ('_lock_tables', 'lock table only %s', 'a regclass'),
   ('_keep_tenants_apart', 'create policy own_tenant on %s', 'a regclass'),
-  ('_keep_tenants_apart', 'alter table %s enable row level security, force', 'a regclass'),
   ('_keep_tenants_apart', 'create policy no_tenant on %s', 'a regclass'),
-  ('_keep_tenants_apart', 'alter table %s enable row level security', 'a regclass'),
-  ('_stop_keeping_tenants_apart', 'drop policy %I on %s', 'a policy of ours and a regclass'),
+  ('_keep_tenants_apart', 'alter table %s enable row level security, %s', 'a regclass, and force or no force'),
+  ('_stop_keeping_tenants_apart', 'drop policy if exists %I on %s', 'a policy of ours and a regclass'),
   ('_stop_keeping_tenants_apart', 'alter table %s no force row level security', 'a regclass'),
   ('_own', 'alter function %s', 'a regprocedure and a regrole'),
   ('_own', 'alter type %s', 'a regtype and a regrole'),
@@ -175,8 +175,8 @@ select set_eq(
     from executions
     where regexp_replace(statement, '%%|%I|%L', '', 'g') ~ '%'
   $$,
-  array['_keep_tenants_apart', '_own', '_revoke_roles', '_stop_keeping_tenants_apart', 'grant_roles'],
-  '%s, which quotes nothing, is for what is a name of the catalog by its type, where nobody but the owner calls'
+  array['_keep_tenants_apart', '_lock_tables', '_own', '_revoke_roles', '_stop_keeping_tenants_apart', 'grant_roles'],
+  '%s, which quotes nothing, is for what is a name of the catalog by its type, or a literal, where nobody but the owner calls'
 );
 -- Callers without rights, whose text would otherwise reach it.
 select is_empty(
@@ -450,6 +450,7 @@ select is_empty(
     select answer.role, answer.name, answer.answer
     from answers as answer
     where answer.answer !~ '^(SQ|42501)'
+      and answer.name <> '_bound_tenant'
       and not exists (
         select
         from soniq._rights() as own

@@ -227,3 +227,20 @@ begin
   return (plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks')::bigint + (plan -> 0 -> 'Plan' ->> 'Shared Read Blocks')::bigint;
 end;
 $$;
+
+-- Another session, where there is dblink.
+create function pg_temp.connect(name text)
+returns void
+language plpgsql
+as $$
+begin
+  perform dblink_connect(
+    connect.name,
+    format(
+      'host=''%s'' port=%s dbname=''%s'' user=''%s''',
+      coalesce(host(inet_server_addr()), split_part(current_setting('unix_socket_directories'), ',', 1)),
+      current_setting('port'), current_database(), current_user
+    )
+  );
+end;
+$$;
