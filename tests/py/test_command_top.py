@@ -3,6 +3,7 @@
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -237,18 +238,50 @@ def test_the_database_goes_away_and_comes_back(own_server: Server, open_top: Ope
     assert b"Traceback" not in top.written
 
 
-def test_ctrl_z_leaves_the_terminal_to_others_meanwhile(database: str, open_top: OpenTop) -> None:
+def test_ctrl_z_where_no_shell_could_have_it_go_on(database: str, open_top: OpenTop) -> None:
     top = open_top(database)
     top.wait_for("QUEUES")
-    top.type("\x1a")
-    state = Path(f"/proc/{top.pid}/stat")
-    wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
-    top.wait_for(lambda _: LEAVES_SCREEN in top.written)
-    assert top.settings == top.mode
-    top.send(signal.SIGCONT)
-    top.wait_for(lambda shown: top.written.count(ENTERS_SCREEN) == 2 and "QUEUES" in shown)
+    for times in (1, 2):
+        top.type("\x1a")
+        wait_for_written(top, ENTERS_SCREEN, 1 + times)
+        see_it_obey(top)
     top.type("q")
     assert top.exit_code() == 0
+    assert top.settings == top.mode
+
+
+def test_ctrl_z_leaves_the_terminal_to_the_shell_meanwhile(database: str) -> None:
+    # dash, since bash would itself put right what is left wrong.
+    with closing(Terminal(["dash", "-i"], environment(database, {"PS1": "shell> "}))) as shell:
+        shell.wait_for("shell>")
+        shell.type(f"{SONIQ} top\n")
+        shell.wait_for("QUEUES")
+        assert shell.settings != shell.mode
+        for times in (1, 2):
+            shell.type("\x1a")
+            wait_for_written(shell, b"Stopped", times)
+            assert shell.written.count(LEAVES_SCREEN) == times
+            assert shell.written.rindex(LEAVES_SCREEN) < shell.written.rindex(b"Stopped")
+            assert shell.settings == shell.mode
+            shell.type("fg\n")
+            wait_for_written(shell, ENTERS_SCREEN, 1 + times)
+            see_it_obey(shell)
+        shell.type("q")
+        wait_for_written(shell, b"shell> ", 4)
+        assert shell.settings == shell.mode
+
+
+def wait_for_written(terminal: Terminal, what: bytes, times: int) -> None:
+    """Waits until it has been written so many times."""
+    terminal.wait_for(lambda _: terminal.written.count(what) == times)
+
+
+def see_it_obey(top: Terminal) -> None:
+    """Keys do what they should."""
+    top.type("p")
+    top.wait_for("PAUSED")
+    top.type("p")
+    top.wait_for(lambda shown: "PAUSED" not in shown)
 
 
 def test_terminals_that_can_less(database: str, open_top: OpenTop) -> None:
