@@ -235,13 +235,7 @@ def wait_for_line(terminal: Terminal, pattern: str) -> None:
 
 
 def test_more_queues_than_lines_are_scrolled(database: str, open_top: OpenTop) -> None:
-    rows(
-        database,
-        """
-        select soniq.enqueue('x', queue => format('q%%s', to_char(each, 'FM000')), delay => '1 hour')
-        from generate_series(1, 60) as each
-        """,
-    )
+    make_queues(database, 60)
     top = open_top(database, "--order", "name")
     shown = top.wait_for(lambda shown: "QUEUES 1-" in shown and "q quit" in shown)
     seen = re.findall(r"^q\d\d\d", shown, re.M)
@@ -266,6 +260,34 @@ def test_more_queues_than_lines_are_scrolled(database: str, open_top: OpenTop) -
     top.send(signal.SIGTERM)
     assert top.exit_code() == 0
     assert LEAVES_SCREEN in top.written
+
+
+def test_where_queues_get_fewer_than_lines_none_is_hidden(database: str, open_top: OpenTop) -> None:
+    make_queues(database, 30)
+    top = open_top(database, "--order", "name")
+    top.wait_for("QUEUES 1-")
+    top.type("\x1b[6~" * 9)
+    top.wait_for("-30/30")
+    top.resize(30, 80)
+    # Each with its history, which is read for those only that are seen.
+    listed = re.compile(r"^q\d\d\d .* 0  ▁{10} +0$", re.MULTILINE)
+    top.wait_for(lambda shown: "QUEUES 8-30/30" in shown and len(listed.findall(shown)) == 23)
+    top.type("k")
+    top.wait_for("QUEUES 7-29/30")
+    rows(database, "delete from soniq.lanes where queue > 'q010'")
+    top.wait_for(lambda shown: "QUEUES  " in shown and len(listed.findall(shown)) == 10)
+
+
+def make_queues(url: str, number: int) -> None:
+    """Queues from q001 on, with a job each."""
+    rows(
+        url,
+        """
+        select soniq.enqueue('x', queue => format('q%%s', to_char(each, 'FM000')), delay => '1 hour')
+        from generate_series(1, %s) as each
+        """,
+        number,
+    )
 
 
 def test_the_database_goes_away_and_comes_back(own_server: Server, open_top: OpenTop) -> None:

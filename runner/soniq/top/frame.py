@@ -156,9 +156,10 @@ def _concerns(glance: Glance, lines: int) -> Iterator[Text]:
 
 def _queues(console: Console, glance: Glance, view: View, rows: int) -> Iterator[RenderableType]:
     ordered = view.sorted(glance.queues)
-    shown = ordered[view.offset : view.offset + rows]
+    offset = view.within(len(ordered), rows).offset
+    shown = ordered[offset : offset + rows]
     columns = _figures(console, glance, shown)
-    part = _part("QUEUES", view.offset, len(shown), len(ordered))
+    part = _part("QUEUES", offset, len(shown), len(ordered))
     table = _table(part, *columns, width=SHORTEST_NAME)
     for column in table.columns:
         if str(column.header).startswith(HISTORY):

@@ -193,7 +193,7 @@ class _Top:
 
     def _scroll(self, by: int) -> None:
         if self._glance:
-            self._view = self._view.moved(by, len(self._glance.queues) - self._page())
+            self._view = self._view.moved(by, len(self._glance.queues), self._page())
             self._to_read.set()
 
     def _page(self) -> int:
