@@ -47,20 +47,20 @@ class Lines:
 def share(height: int, glance: Glance, *, keys: bool) -> Lines:
     """Shares a height out: the lower tables get a quarter of it each, or more where the queues leave some over."""
     left = height - 2 - keys
-    concerns = max(min(len(glance.concerns), MOST_CONCERNS, left // 4), 1)
+    concerns = min(max(min(len(glance.concerns), MOST_CONCERNS, left // 4), 1), max(left, 0))
     left -= concerns
     wanted = {
         "queues": 1 + max(len(glance.queues), 1),
         "runners": 1 + max(len(glance.runners), 1),
         "letters": 1 + len(glance.letters) if glance.letters else 0,
     }
-    # A head without a row tells nothing.
     lower = left // 4 if left // 4 > 1 else 0
     given = {name: min(wanted[name], lower) for name in ("letters", "runners")}
     for name in ("queues", "runners", "letters"):
         if name == "queues" or lower:
             spare = left - sum(given.values())
-            given[name] = min(wanted[name], given.get(name, 0) + max(spare, 0))
+            lines = min(wanted[name], given.get(name, 0) + max(spare, 0))
+            given[name] = lines if lines > 1 else 0  # a head without a row tells nothing
     return Lines(concerns, **given)
 
 
@@ -146,7 +146,7 @@ def _totals(glance: Glance) -> Text:
 
 
 def _concerns(glance: Glance, lines: int) -> Iterator[Text]:
-    if not glance.concerns:
+    if lines and not glance.concerns:
         yield Text("nothing is wrong", style="green")
     for concern in glance.concerns[:lines]:
         sign, style = SEVERITIES[concern["severity"]]
