@@ -199,18 +199,17 @@ async def resume_queue(site: TheSite, who: Who, queue: NameInPath) -> models.Que
     return models.QueuePaused(queue=queue, paused=False, changed=changed)
 
 
-@api.get("/runners", summary="All runners, and what they have at work", tags=["runners"])
-async def runners(site: TheSite) -> models.Runners:
-    """The lost and the silent first."""
+@api.get("/runners", summary="Runners, and what they have at work", tags=["runners"])
+async def runners(site: TheSite, before: Before = None) -> models.Runners:
+    """Those with the highest ids first, two hundred at most."""
     async with site.reach.database() as database:
-        found = await looking.runners(database)
-        running = await looking.running(database)
+        listed = await looking.runners_by_id(database, before)
+        at_work = await looking.at_work(database, [each["runner_id"] for each in listed.rows])
     return models.Runners.model_validate(
         {
-            "runners": [
-                {**each, "jobs": [job for job in running if job["runner_id"] == each["runner_id"]]}
-                for each in found
-            ]
+            "runners": [{**each, "jobs": at_work.of(each)} for each in listed.rows],
+            "before": listed.before,
+            "is_partial": at_work.is_partial,
         }
     )
 

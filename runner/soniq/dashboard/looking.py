@@ -29,7 +29,7 @@ WINDOW_OF_ARGS = 500
 WINDOW_OF_LETTERS = 500  # they carry their errors
 SCHEDULES_A_PAGE = 200
 MOST_RUNNERS = 200
-# Of what a runner has at work.
+# Of what all runners of a page have at work together.
 MOST_RUNNING = 500
 
 
@@ -537,14 +537,17 @@ STATE = f"""
 # Runners.
 
 
+RUNNER_COLUMNS = """
+    runner.runner_id, runner.host, runner.pid, runner.runner_version, runner.queues, runner.concurrency, runner.running,
+    runner.oldest_running_age, runner.count_age, runner.silent_for, runner.state, runner.registered_at
+"""
+
+
 async def runners(database: Database, runner_id: int | None = None) -> list[Row]:
     """Runners, or one: the lost and the silent first, then the one that has run its oldest job for longest."""
     return await database.rows(
         f"""
-        select
-          runner.runner_id, runner.host, runner.pid, runner.runner_version, runner.queues, runner.concurrency,
-          runner.running, runner.oldest_running_age, runner.count_age, runner.silent_for, runner.state,
-          runner.registered_at
+        select {RUNNER_COLUMNS}
         from soniq.runner_stats as runner
         where $1::bigint is null
           or runner.runner_id = $1
@@ -555,16 +558,54 @@ async def runners(database: Database, runner_id: int | None = None) -> list[Row]
     )
 
 
-async def running(database: Database, runner_id: int | None = None) -> list[Row]:
-    """What runners have at work, those first whose deadline is nearest."""
-    return await database.rows(
+async def runners_by_id(database: Database, before: int | None = None) -> Listed:
+    """Runners, those with the highest ids first: an order that stays while a program goes from page to page."""
+    rows = await database.rows(
+        f"""
+        select {RUNNER_COLUMNS}
+        from soniq.runner_stats as runner
+        where $1::bigint is null
+          or runner.runner_id < $1
+        order by runner.runner_id desc
+        limit {MOST_RUNNERS + 1:d}
+        """,
+        before,
+    )
+    if len(rows) > MOST_RUNNERS:
+        return Listed(rows[:MOST_RUNNERS], rows[MOST_RUNNERS - 1]["runner_id"])
+    return Listed(rows, None)
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """What runners have at work, by their ids, what was claimed first at the front.
+
+    is_partial: so much is at work that only what has the nearest deadlines was read.
+    """
+
+    jobs: dict[int, list[Row]]
+    is_partial: bool
+
+    def of(self, runner: Row) -> list[Row]:
+        """What is known of a runner's."""
+        return self.jobs.get(runner["runner_id"], [])
+
+    def count(self, runner: Row) -> int:
+        """How many jobs a runner has at work: those that were read, or, where these are not all, as it was counted."""
+        known = len(self.of(runner))
+        return max(known, runner["running"]) if self.is_partial else known
+
+
+async def at_work(database: Database, runner_ids: Sequence[int] | None = None) -> AtWork:
+    """What all runners have at work, or these."""
+    leases = await database.rows(
         f"""
         with lease as materialized (
           select
             job.id, job.job_name, job.queue, job.attempt, job.max_attempts, job.runner_id, job.claimed_at, job.deadline
           from soniq.all_jobs as job
           where job.status = 'processing'
-            and ($1::bigint is null or job.runner_id = $1)
+            and ($1::bigint[] is null or job.runner_id = any ($1))
           order by job.deadline
           limit {MOST_RUNNING:d}
         )
@@ -572,5 +613,9 @@ async def running(database: Database, runner_id: int | None = None) -> list[Row]
         from lease
         order by lease.claimed_at, lease.id
         """,
-        runner_id,
+        runner_ids,
     )
+    jobs: dict[int, list[Row]] = {}
+    for each in leases:
+        jobs.setdefault(each["runner_id"], []).append(each)
+    return AtWork(jobs, is_partial=len(leases) == MOST_RUNNING)
