@@ -1,5 +1,6 @@
 """What pages and API tell is what the database holds: over HTTP, read from the HTML."""
 
+import json
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
@@ -103,3 +104,56 @@ def test_the_api_tells_many_runners_page_by_page(database: str, site: Site) -> N
         before = told["before"]
     assert sizes == [200, 200, 1]
     assert ids == [str(number) for number in range(401, 0, -1)]
+
+
+# What jobs carry.
+
+EXACT = (
+    '{"sum": 1.10, "id": 12345678901234567890, "at": 12345678901234567890.123456789, "nothing": {}, '
+    f'"large": 1{"0" * 400}.5, "larger": 1{"0" * 5000}' + "}"
+)
+
+
+def test_what_a_job_carries_is_shown_as_the_database_holds_it(database: str, site: Site) -> None:
+    for result in ('"done"', "null", "1.10", None):
+        rows(database, "select soniq.enqueue('work', %s, headers => '{\"rate\": 0.10}')", EXACT)
+        rows(
+            database,
+            """
+            select soniq.complete(job.job_id, job.attempt, %s::jsonb)
+            from soniq.claim(soniq.register_runner('vm')) as job
+            """,
+            result,
+        )
+    for job, result in ((1, '"done"'), (2, "null"), (3, "1.10"), (4, None)):
+        page = site.page(f"/jobs/{job}")
+        assert texts(page, ".//section[@aria-labelledby='result']/pre") == [result] * (job < 4)
+        args = text(one(page, ".//section[@aria-labelledby='args']/pre"))
+        assert '"sum": 1.10,' in args
+        assert '"id": 12345678901234567890,' in args
+        assert '"at": 12345678901234567890.123456789,' in args
+        assert f'"large": 1{"0" * 400}.5,' in args
+        assert f'"larger": 1{"0" * 5000},' in args
+        assert text(one(page, ".//section[@aria-labelledby='headers']/pre")) == '{ "rate": 0.10 }'
+    rows(database, "select soniq.schedule('nightly', cron => '@daily', args => %s)", EXACT)
+    args = text(one(site.page("/schedule?name=nightly"), ".//pre"))
+    assert '"sum": 1.10,' in args
+
+    rows(database, "select soniq.enqueue('work')")
+    assert text(one(site.page("/jobs/5"), ".//section[@aria-labelledby='args']/pre")) == "{}"
+
+
+def test_the_api_tells_each_digit_and_depth(database: str, site: Site) -> None:
+    rows(database, "select soniq.enqueue('work', %s, headers => '{\"rate\": 0.10}')", EXACT)
+    answer = site.get("/api/jobs/1")
+    assert answer.headers["content-type"] == "application/json"
+    told = json.loads(answer.text, parse_int=str, parse_float=str)
+    assert told["args"] == json.loads(EXACT, parse_int=str, parse_float=str)
+    assert told["headers"] == {"rate": "0.10"}
+    assert told["result"] is None
+    for depth in (300, 3000):
+        deep = '{"a": ' * depth + "1" + "}" * depth
+        [(job_id,)] = rows(database, "select soniq.enqueue('work', %s)", deep)
+        assert f'"args":{deep},' in site.get(f"/api/jobs/{job_id}").text
+        page = site.page(f"/jobs/{job_id}")
+        assert text(one(page, ".//section[@aria-labelledby='args']/pre")) == deep

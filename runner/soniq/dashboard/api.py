@@ -148,15 +148,25 @@ async def jobs(
     "/jobs/{job_id}",
     summary="One job, whatever became of it",
     tags=["jobs"],
-    response_model_exclude_unset=True,
+    response_model=models.Job,
 )
-async def job(site: TheSite, job_id: JobId) -> models.Job:
+async def job(site: TheSite, job_id: JobId) -> Response:
     """With the error of each failed attempt."""
     async with site.reach.database() as database:
         found = await looking.job(database, job_id)
     if found is None:
         raise acting.no_such_job(job_id)
-    return models.Job.model_validate(found)
+    return Response(_job_as_json(found), media_type="application/json")
+
+
+def _job_as_json(found: looking.Row) -> str:
+    """What a job carries stays as the database wrote it: exact, however large a number, however deep."""
+    carried = {name: found[name] for name in looking.CARRIED if name in found}
+    rest = models.Job.model_validate(found).model_dump_json(
+        exclude=set(carried), exclude_unset=True
+    )
+    members = [rest[1:-1], *(f'"{name}":{text or "null"}' for name, text in carried.items())]
+    return f"{{{','.join(members)}}}"
 
 
 @api.post("/jobs/{job_id}/cancel", summary="Take a job out of its queue", tags=["jobs"])

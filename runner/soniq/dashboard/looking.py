@@ -28,6 +28,8 @@ WINDOW = 2000
 WINDOW_OF_ARGS = 500
 WINDOW_OF_LETTERS = 500  # they carry their errors
 SCHEDULES_A_PAGE = 200
+# JSON that is nested deeper is not written over several lines.
+DEEPEST = 20
 MOST_RUNNERS = 200
 # Of what all runners of a page have at work together.
 MOST_RUNNING = 500
@@ -142,7 +144,9 @@ COLUMNS = """
     job.max_attempts, job.timeout, job.runner_id, job.claimed_at, job.deadline, job.replay_of, job.schedule, job.due_at,
     job.ended_at, job.reason, job.replay_count, job.tenant
 """
-INNER_COLUMNS = ("args", "headers", "dedup_key", "errors", "result")
+INNER_COLUMNS = "job.dedup_key, job.errors"
+# What programs made of a job. It arrives as text: Python would round its numbers, and has no room for some.
+CARRIED = ("args", "headers", "result")
 # Where jobs of a status are, as the planner understands it: with a literal it leaves out the other tables. A status
 # that shares its table is chosen after the window, since nothing says how far apart its jobs lie.
 WHERE_THEY_ARE = {
@@ -334,11 +338,24 @@ async def _jobs_of(database: Database, ids: Sequence[int], status: str | None) -
 
 
 async def job(database: Database, job_id: int) -> Row | None:
-    """One job, whatever became of it; what the login may not see of it is left out."""
-    inner = "".join(f", job.{name}" for name in INNER_COLUMNS) if database.rights.sees_args else ""
+    """One job, whatever became of it, with what it carries as JSON; what the login may not see of it is left out."""
+    inner = ""
+    if database.rights.sees_args:
+        carried = (f"{_pretty(f'job.{name}')} as {name}" for name in CARRIED)
+        inner = f", {INNER_COLUMNS}, {', '.join(carried)}"
     return await database.row(
         f"select {COLUMNS} {inner} from soniq.all_jobs as job where job.id = $1", job_id
     )
+
+
+def _pretty(column: str) -> str:
+    """A JSON value as text: over several lines, unless it is empty, or so deep that these would be mostly blank."""
+    return f"""
+      case
+        when {column} in ('{{}}', '[]') or jsonb_path_exists({column}, '$.**{{{DEEPEST:d}}}') then {column}::text
+        else jsonb_pretty({column})
+      end
+    """
 
 
 async def runner_of(database: Database, runner_id: int) -> Row | None:
@@ -471,8 +488,8 @@ async def schedules(
 
 
 async def schedule(database: Database, name: str) -> Row | None:
-    """One schedule, with its args where the login may see them."""
-    args = ", each.args" if database.rights.sees_args else ""
+    """One schedule, with its args as JSON where the login may see them."""
+    args = f", {_pretty('each.args')} as args" if database.rights.sees_args else ""
     return await database.row(
         f"""
         select schedule.*, {STATE} as state
