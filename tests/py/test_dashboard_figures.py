@@ -157,3 +157,35 @@ def test_the_api_tells_each_digit_and_depth(database: str, site: Site) -> None:
         assert f'"args":{deep},' in site.get(f"/api/jobs/{job_id}").text
         page = site.page(f"/jobs/{job_id}")
         assert text(one(page, ".//section[@aria-labelledby='args']/pre")) == deep
+
+
+# Schedules.
+
+
+def test_the_last_runs_say_how_far_back_they_were_looked_for(database: str, site: Site) -> None:
+    rows(database, "select soniq.schedule('rare', cron => '@daily')")
+    rows(database, "select soniq.schedule('frequent', cron => '@daily')")
+    rows(database, "select soniq.run_schedule_now('rare') from generate_series(1, 3)")
+    rows(database, "select soniq.enqueue_many('work', array_fill('{}'::jsonb, array[1999]))")
+    rows(database, "select soniq.run_schedule_now('frequent') from generate_series(1, 12)")
+    rows(database, "select soniq.run_schedule_now('rare')")
+
+    def last(name: str) -> Element:
+        return one(site.page(f"/schedule?name={name}"), ".//section[@aria-labelledby='last']")
+
+    section = last("rare")
+    assert [row[0] for row in table(section)] == ["2015"]
+    [(reached,)] = rows(
+        database,
+        "select to_char(enqueued_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') from soniq.jobs where id = 16",
+    )
+    assert f"Searched back to {reached} UTC." in texts(section, ".//span")
+    further = site.page(links(section)["Jobs of that name further back"])
+    assert [row[0] for row in table(further)] == ["3", "2", "1"]
+    # Ten that were found are all that are shown, and less than was looked through is all there is.
+    assert [row[0] for row in table(last("frequent"))] == [str(n) for n in range(2014, 2004, -1)]
+    assert "Searched back" not in text(last("frequent"))
+    rows(database, "select soniq.cancel(id) from soniq.jobs where job_name = 'work'")
+    rows(database, "delete from soniq.finished_jobs where id < 100")
+    assert [row[0] for row in table(last("rare"))] == ["2015", "3", "2", "1"]
+    assert "Searched back" not in text(last("rare"))

@@ -28,6 +28,7 @@ WINDOW = 2000
 WINDOW_OF_ARGS = 500
 WINDOW_OF_LETTERS = 500  # they carry their errors
 SCHEDULES_A_PAGE = 200
+RUNS = 10  # of a schedule, next and last ones
 # JSON that is nested deeper is not written over several lines.
 DEEPEST = 20
 MOST_RUNNERS = 200
@@ -505,34 +506,48 @@ async def schedule(database: Database, name: str) -> Row | None:
     )
 
 
-async def next_runs(database: Database, name: str, runs: int = 10) -> list[Row]:
+async def next_runs(database: Database, name: str) -> list[Row]:
     """When a schedule fires next, and what the clock in its own zone shows then."""
     return await database.rows(
-        "select run_at, local_time from soniq.preview_schedule(name => $1, runs => $2)", name, runs
+        "select run_at, local_time from soniq.preview_schedule(name => $1, runs => $2)", name, RUNS
     )
 
 
-async def last_runs(database: Database, name: str, last_job_id: int | None) -> list[Row]:
-    """The jobs that a schedule enqueued last, of those enqueued not long before the last one."""
+async def last_runs(database: Database, name: str, last_job_id: int | None) -> Listed:
+    """The jobs that a schedule enqueued last, ten of them, of those enqueued not long before the last one."""
     if last_job_id is None:
-        return []
-    return await database.rows(
+        return Listed([], None)
+    found = await database.rows(
         f"""
-        select run.id, run.status, run.due_at, run.claimed_at, run.ended_at
-        from (
-          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at, job.schedule
+        with job as materialized (
+          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at, job.schedule, job.enqueued_at
           from soniq.all_jobs as job
           where job.id <= $2
           order by job.id desc
           limit {WINDOW:d}
+        )
+        select
+          run.*,
+          (select count(*) from job) as looked_at,
+          (select min(id) from job) as lowest,
+          (select enqueued_at from job order by id limit 1) as reached
+        from (select) as once
+        left join lateral (
+          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at
+          from job
+          where job.schedule = $1
+          order by job.id desc
+          limit {RUNS:d}
         ) as run
-        where run.schedule = $1
-        order by run.id desc
-        limit 10
+          on true
         """,
         name,
         last_job_id,
     )
+    rows = [each for each in found if each["id"] is not None]
+    if len(rows) == RUNS or found[0]["looked_at"] < WINDOW:
+        return Listed(rows, None)
+    return Listed(rows, found[0]["lowest"], found[0]["reached"])
 
 
 SCHEDULE_COLUMNS = """
