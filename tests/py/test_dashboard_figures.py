@@ -1,6 +1,7 @@
 """What pages and API tell is what the database holds: over HTTP, read from the HTML."""
 
 import json
+import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
@@ -104,6 +105,18 @@ def test_the_api_tells_many_runners_page_by_page(database: str, site: Site) -> N
         before = told["before"]
     assert sizes == [200, 200, 1]
     assert ids == [str(number) for number in range(401, 0, -1)]
+
+
+def test_runners_say_when_their_jobs_were_counted(database: str, site: Site) -> None:
+    rows(database, "select soniq.register_runner('vm')")
+    assert "counted" not in text(site.page("/runners"))
+    # More than are counted at each look.
+    rows(database, "select soniq.enqueue_many('work', array_fill('{}'::jsonb, array[9000]))")
+    rows(database, "select soniq.claim(1)")
+    rows(database, "select soniq._take_tally()")
+    rows(database, "update soniq.tallies set taken_at = taken_at - interval '42 s'")
+    page = site.page("/runners")
+    assert re.search(r"Slots in use were counted 4\d s ago. What is at work is as of now.", text(page))
 
 
 # What jobs carry.

@@ -1,5 +1,7 @@
 """Runners: whether they are heard of, and what each has at work."""
 
+from datetime import timedelta
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -26,6 +28,7 @@ async def runners(request: Request) -> Response:
         database.rights,
         current="runners",
         runners=found,
+        count_age=max((each["count_age"] for each in found), default=timedelta(0)),
         at_work=at_work,
         shown=None if runner_id is not None else A_FEW,
         runner_id=runner_id,
