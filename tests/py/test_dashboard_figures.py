@@ -2,16 +2,23 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from xml.etree.ElementTree import Element
 
+import psycopg
 import pytest
 from conftest import rows
-from html_page import links, one, parse, table, text, texts
+from dead_letters import bury
+from html_page import links, one, pairs, parse, table, text, texts
+from psycopg.rows import dict_row
 from soniq.dashboard import dashboard
+from soniq.dashboard.wording import duration, number, short_number
 from starlette.testclient import TestClient
 
 HOST = "http://dashboard.example"
+NOON = datetime(2031, 1, 1, 12, tzinfo=UTC)
 
 
 class Site(TestClient):
@@ -28,6 +35,291 @@ class Site(TestClient):
 def site(database: str) -> Iterator[Site]:
     with Site(dashboard(database), base_url=HOST) as site:
         yield site
+
+
+class Clock:
+    """The time in a database, which goes on only when it is told to."""
+
+    def __init__(self, url: str, at: datetime) -> None:
+        self._url = url
+        rows(url, "create table public.stopped_clock as select %s::timestamptz as moment", at)
+        rows(url, "grant select on public.stopped_clock to public")
+        rows(
+            url,
+            """
+            create or replace function soniq.clock()
+            returns timestamptz
+            language sql
+            volatile
+            parallel safe
+            as 'select moment from public.stopped_clock'
+            """,
+        )
+
+    def wait(self, delay: str) -> None:
+        """Lets so much time pass."""
+        rows(self._url, "update public.stopped_clock set moment = moment + %s::interval", delay)
+
+
+@pytest.fixture
+def clock(database: str) -> Clock:
+    """Noon on the first day of 2031."""
+    return Clock(database, NOON)
+
+
+def records(url: str, query: str, *parameters: object) -> list[dict[str, Any]]:
+    """Rows by the names of their columns."""
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return connection.execute(query.encode(), parameters).fetchall()
+
+
+# The overview.
+
+LENGTHS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
+
+
+def fill_history(url: str) -> None:
+    """Two queues over a week, of which each span tells other numbers; for some time nothing ticked."""
+    rows(
+        url,
+        """
+        insert into soniq.history (
+          queue, span, began_at, done, cancelled, failed, dead, most_ready, longest_wait, wait_times, run_times
+        )
+        select
+          own.queue, each.span, date_bin(each.span, soniq.clock(), timestamptz 'epoch') - n * each.span,
+          own.share * (each.size * 100 + mod(n * 7919, 83)), 1, own.share * (each.size + mod(n, 5)),
+          own.share * mod(n, 3), own.share * mod(n * 104729, 19), n * interval '1 second',
+          array_fill(0::bigint, array[each.size]) || array[60 * own.share, 30, 9, 1]::bigint[]
+            || array_fill(0::bigint, array[19 - each.size]),
+          array_fill(0::bigint, array[each.size + 2]) || array[60, 30 * own.share, 9, 1]::bigint[]
+            || array_fill(0::bigint, array[17 - each.size])
+        from (values ('', 3), ('mail', 2)) as own (queue, share)
+        cross join (
+          values (interval '1 minute', 90, 3), (interval '10 minutes', 200, 7), (interval '1 hour', 200, 12)
+        ) as each (span, steps, size)
+        cross join lateral generate_series(0, each.steps) as n
+        where n not between 20 and 25
+        """,
+    )
+
+
+def test_the_overview_s_figures_are_those_of_the_history(
+    database: str, site: Site, clock: Clock
+) -> None:
+    fill_history(database)
+    told = set()
+    for span, length in LENGTHS.items():
+        page = site.page(f"/?span={span}")
+        [whole] = records(
+            database, "select * from soniq.history(length => %s) where is_whole", length
+        )
+        tiles = pairs(page)
+        assert tiles[f"Done, last {span}"] == number(whole["done"])
+        assert tiles[f"Failed, last {span}"] == number(whole["failed"])
+        assert tiles[f"Given up, last {span}"] == number(whole["dead"])
+        times = one(page, ".//section[@aria-labelledby='times']")
+        assert text(one(times, "h2")) == f"How long it takes, last {span}"
+        assert table(times) == [
+            [what, *(duration(whole[f"{column}_p{share}"]) for share in (50, 95, 99))]
+            for what, column in (("waited", "wait"), ("ran", "run"))
+        ]
+        assert text(one(times, "p")) == (
+            f"Longest wait seen: {duration(whole['longest_wait'])}."
+            f" Most ready at once: {number(whole['most_ready'])}."
+        )
+        told.add((tiles[f"Done, last {span}"], *table(times)[0], *table(times)[1]))
+    assert len(told) == 3, "each span has figures of its own"
+
+
+def test_the_overview_tells_what_is_wrong_and_where_jobs_wait(
+    database: str, site: Site, clock: Clock
+) -> None:
+    hold(database, "vm", 2, "30 s")
+    rows(
+        database,
+        "select soniq.register_runner('gone', pid => 8, queues => '{other}', concurrency => 5)",
+    )
+    clock.wait("4 minutes")
+    rows(database, "select soniq.heartbeat(1)")
+    rows(
+        database,
+        "select soniq.enqueue_many('work', array_fill('{}'::jsonb, array[1200]), queue => 'deep')",
+    )
+    rows(database, "select soniq.enqueue('work', queue => 'paused'), soniq.pause_queue('paused')")
+    rows(database, "select soniq.enqueue('work', queue => 'later', delay => '1 hour')")
+    [(runner,)] = rows(database, "select soniq.register_runner('mailer', queues => '{mail}')")
+    rows(database, "select soniq.enqueue('work', queue => 'mail')")
+    clock.wait("2 minutes")
+    rows(database, "select soniq.heartbeat(%s)", runner)
+    rows(database, "select soniq.enqueue('work', queue => 'mail')")
+    bury(database, 3, job="bills")
+
+    page = site.page("/")
+    state = one(page, ".//section[@aria-labelledby='state']")
+    messages = [message for (message,) in rows(database, "select message from soniq.concerns")]
+    assert len(messages) > 5
+    assert texts(state, "./ol/li/span[2]") == messages[:3]
+    assert texts(state, "./details/summary") == [f"{len(messages) - 3} more"]
+    assert texts(state, "./details/ol/li/span[2]") == messages[3:]
+    assert texts(state, "./ol/li/span[1]")[0] == "stands still"
+
+    assert pairs(page)["Ready now"] == "1,203"
+    assert pairs(page)["Runners alive"] == "3 1 silent or lost"
+    assert pairs(page)["Slots in use"] == "2 of 1,007"
+    [stats] = records(
+        database,
+        """
+        select count(*) filter (where state = 'alive') as alive, sum(running) as running, sum(concurrency) as slots
+        from soniq.runner_stats
+        where state <> 'lost'
+        """,
+    )
+    assert (stats["alive"], stats["running"], stats["slots"]) == (3, 2, 1007)
+
+    shown = table(one(page, ".//section[@aria-labelledby='queues']"))
+    queues = {each["queue"]: each for each in records(database, "select * from soniq.queue_counts")}
+    assert [row[0].split()[0] for row in shown] == [
+        "deep",
+        "mail",
+        "paused",
+        "bills_queue",
+        "vm",
+        "later",
+    ]
+    assert set(queues) == {row[0].split()[0] for row in shown}
+    for name, *cells in shown:
+        queue = queues[name.split()[0]]
+        assert cells == [
+            duration(queue["oldest_ready_age"]),
+            *(number(queue[what]) for what in ("ready", "processing", "scheduled", "dead_letters")),
+        ]
+    assert shown[0] == ["deep", "2 min", "1,200", "0", "0", "0"]
+    assert shown[2][0] == "paused paused"
+    assert shown[4][0] == "vm 2 overdue"
+
+
+# Charts.
+
+
+def on_axis(top: float) -> float:
+    """What a chart reaches up to: the next of 1, 2, 5, 10, ... that is no less."""
+    return next(
+        step * 10.0**power
+        for power in range(-6, 10)
+        for step in (1, 2, 5)
+        if step * 10.0**power >= top - 1e-9
+    )
+
+
+def bars(figure: Element, shade: str, moments: int) -> dict[int, float]:
+    """How high a chart's bars of a colour are, as parts of all its height, by the moment at which they stand."""
+    svg = one(figure, ".//svg")
+    width, height = (float(each) for each in svg.get("viewbox", "").split()[2:])
+    return {
+        round(float(bar.get("x", "")) / width * moments): float(bar.get("height", "")) / height
+        for bar in svg.findall(f"rect[@class='{shade}']")
+    }
+
+
+def points(figure: Element, shade: str, moments: int) -> dict[int, float]:
+    """The same of the points of its lines."""
+    svg = one(figure, ".//svg")
+    width, height = (float(each) for each in svg.get("viewbox", "").split()[2:])
+    found = {}
+    for line in svg.findall(f"path[@class='{shade}']"):
+        for point in re.findall(r"([\d.]+) ([\d.]+)", line.get("d", "")):
+            x, y = map(float, point)
+            found[int(x / width * moments)] = (height - y) / height
+    return found
+
+
+@pytest.mark.parametrize("path", ["/", "/queue?name=mail"])
+def test_a_chart_and_its_figures_tell_the_history(
+    database: str, site: Site, clock: Clock, path: str
+) -> None:
+    fill_history(database)
+    rows(database, "select soniq.enqueue('work', queue => 'mail')")
+    queue = "mail" if "mail" in path else None
+    for span, length in LENGTHS.items():
+        page = site.page(f"{path}{'&' if '?' in path else '?'}span={span}")
+        history = records(
+            database,
+            "select * from soniq.history(length => %s, queue => %s) where not is_whole",
+            length,
+            queue,
+        )
+        figures = {text(one(each, ".//span[@class='title']")): each for each in page.iter("figure")}
+        step = {"hour": "a minute", "day": "in ten minutes", "week": "an hour"}[span]
+        drawn = {
+            f"Jobs done {step}": [("done", "done", column(history, "done"))],
+            f"Failures {step}": [
+                ("given up", "dead", column(history, "dead")),
+                (
+                    "to be retried",
+                    "failed",
+                    [both and both[0] - both[1] for both in failed(history)],
+                ),
+            ],
+            "Wait until started": [
+                ("p95", "p95", seconds(history, "wait_p95")),
+                ("median", "p50", seconds(history, "wait_p50")),
+            ],
+        }
+        if queue:
+            drawn["Ready at most"] = [("ready", "ready", column(history, "most_ready"))]
+        assert set(figures) == set(drawn)
+        for title, series in drawn.items():
+            is_time = title == "Wait until started"
+            written, axis = (duration, duration) if is_time else (number, short_number)
+            figure = figures[title]
+            columns = [values for _, _, values in series]
+            told = [
+                [
+                    f"{moment['began_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+                    *map(written, values),
+                ]
+                for moment, *values in zip(history, *columns, strict=True)
+            ]
+            assert table(figure) == told[::-1], title
+            hovered = texts(figure, ".//rect[@class='column']/title")
+            assert hovered == [
+                " ".join(
+                    [row[0].replace(":00 UTC", " UTC")]
+                    + [
+                        f"{name}: {value}"
+                        for (name, _, _), value in zip(series, row[1:], strict=True)
+                    ]
+                )
+                for row in told
+            ]
+            known = [
+                [value for value in values if value is not None]
+                for values in zip(*columns, strict=True)
+            ]
+            top = on_axis(max(max(each, default=0) if is_time else sum(each) for each in known))
+            assert texts(figure, ".//span[@class='axis']/span") == [axis(top), "0"]
+            for _, shade, values in series:
+                shown = (points if is_time else bars)(figure, shade, len(history))
+                expected = {
+                    index: value / top
+                    for index, value in enumerate(values)
+                    if value is not None and (value or is_time)
+                }
+                assert shown == pytest.approx(expected, abs=0.001), (title, shade)
+
+
+def column(history: Sequence[dict[str, Any]], name: str) -> list[Any]:
+    """What the history tells of one thing, moment by moment."""
+    return [each[name] for each in history]
+
+
+def seconds(history: Sequence[dict[str, Any]], name: str) -> list[float | None]:
+    return [each[name] and each[name].total_seconds() for each in history]
+
+
+def failed(history: Sequence[dict[str, Any]]) -> list[tuple[int, int] | None]:
+    return [None if each["failed"] is None else (each["failed"], each["dead"]) for each in history]
 
 
 # Runners.
@@ -116,7 +408,9 @@ def test_runners_say_when_their_jobs_were_counted(database: str, site: Site) -> 
     rows(database, "select soniq._take_tally()")
     rows(database, "update soniq.tallies set taken_at = taken_at - interval '42 s'")
     page = site.page("/runners")
-    assert re.search(r"Slots in use were counted 4\d s ago. What is at work is as of now.", text(page))
+    assert re.search(
+        r"Slots in use were counted 4\d s ago. What is at work is as of now.", text(page)
+    )
 
 
 # What jobs carry.
