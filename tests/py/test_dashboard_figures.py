@@ -14,7 +14,7 @@ from dead_letters import bury
 from html_page import links, one, pairs, parse, table, text, texts
 from psycopg.rows import dict_row
 from soniq.dashboard import dashboard
-from soniq.dashboard.wording import duration, number, short_number
+from soniq.dashboard.wording import NONE, duration, number, short_number
 from starlette.testclient import TestClient
 
 HOST = "http://dashboard.example"
@@ -322,6 +322,155 @@ def failed(history: Sequence[dict[str, Any]]) -> list[tuple[int, int] | None]:
     return [None if each["failed"] is None else (each["failed"], each["dead"]) for each in history]
 
 
+# A job's timeline.
+
+
+def timeline(page: Element) -> list[str]:
+    """What has happened to a job, line by line; the end of the line is when, in UTC."""
+    events = texts(page, ".//ol[@class='timeline']/li/div[@class='line']")
+    return [re.sub(r" ?2031-01-01 (\d\d:\d\d:\d\d) UTC", r" at \1", each) for each in events]
+
+
+def claimed(url: str, runner: int) -> tuple[int, int]:
+    """The lease of the job that a runner gets."""
+    [(job_id, attempt)] = rows(url, "select job_id, attempt from soniq.claim(%s)", runner)
+    return job_id, attempt
+
+
+def test_a_timeline_tells_each_attempt_in_order(database: str, site: Site, clock: Clock) -> None:
+    rows(database, "select soniq.configure_queue('mail', max_attempts => 3)")
+    [(first,), (other,)] = rows(
+        database,
+        """
+        select soniq.register_runner('vm' || n, pid => 7, heartbeat_timeout => '10 min')
+        from generate_series(1, 2) as n
+        """,
+    )
+    [(job,)] = rows(database, "select soniq.enqueue('work', queue => 'mail', delay => '1 minute')")
+    path = f"/jobs/{job}"
+    assert timeline(site.page(path)) == [
+        "Enqueued at 12:00:00",
+        "Due in the queue mail at 12:01:00",
+    ]
+
+    clock.wait("90 s")
+    lease = claimed(database, first)
+    assert timeline(site.page(path)) == [
+        "Enqueued at 12:00:00",
+        f"Attempt 1 began by runner {first} at 12:01:30",
+        "Has to be over or it is taken back at 12:06:30",
+    ]
+    runner = links(one(site.page(path), ".//section[@aria-labelledby='facts']"))["vm1:7"]
+    assert text(one(site.page(runner), ".//h2")) == "alive vm1:7"
+
+    clock.wait("5 s")
+    error = {"type": "ValueError", "message": "no luck", "traceback": "Traceback:\n  in work"}
+    rows(database, "select soniq.fail(%s, %s, %s)", *lease, json.dumps(error))
+    [(due,)] = rows(database, "select to_char(scheduled_at, 'HH24:MI:SS') from soniq.jobs")
+    page = site.page(path)
+    failure = [
+        "Attempt 1 began on vm1:7 at 12:01:30",
+        "Attempt 1 failed after 5.0 s at 12:01:35",
+    ]
+    assert timeline(page) == [
+        "Enqueued at 12:00:00",
+        *failure,
+        f"To be retried in the queue mail at {due}",
+    ]
+    told = one(page, ".//ol[@class='timeline']/li[3]")
+    assert text(one(told, "./div[@class='error']")) == "ValueError no luck"
+    assert text(one(told, "./details/summary")) == "Traceback of attempt 1"
+    assert "".join(one(told, ".//pre").itertext()) == error["traceback"]
+
+    # The runner is lost, and the job taken back.
+    rows(database, "select soniq.retry(%s), soniq.heartbeat(%s)", job, first)
+    clock.wait("25 s")
+    claimed(database, first)
+    clock.wait("11 minutes")
+    rows(database, "select soniq.heartbeat(%s), soniq.tick()", other)
+    failure += ["Attempt 2 began on vm1:7 at 12:02:00", "Attempt 2 failed after 11 min at 12:13:00"]
+    page = site.page(path)
+    assert timeline(page) == [
+        "Enqueued at 12:00:00",
+        *failure,
+        "To be retried in the queue mail at 12:13:00",
+    ]
+    lost = text(one(page, ".//ol[@class='timeline']/li[5]/div[@class='error']"))
+    assert lost.endswith("runner lost")
+
+    # A snooze spends no attempt and leaves no trace but the number of the next.
+    lease = claimed(database, other)
+    rows(database, "select soniq.snooze(%s, %s, '10 s')", *lease)
+    clock.wait("20 s")
+    assert timeline(site.page(path)) == [
+        "Enqueued at 12:00:00",
+        *failure,
+        "To be retried in the queue mail at 12:13:10",
+    ]
+    lease = claimed(database, other)
+    clock.wait("1 s")
+    rows(database, "select soniq.complete(%s, %s)", *lease)
+    page = site.page(path)
+    assert timeline(page) == [
+        "Enqueued at 12:00:00",
+        *failure,
+        f"Attempt 4 began by runner {other} at 12:13:20",
+        "Done after 1.0 s at 12:13:21",
+    ]
+    assert pairs(page)["Attempts"] == "4 of 4"
+    assert pairs(page)["Runner"] == "vm2:7"
+    rows(database, "delete from soniq.runners")
+    assert pairs(site.page(path))["Runner"] == f"{other}, no longer on the list"
+
+
+def test_a_timeline_tells_where_a_job_came_from_and_how_it_ended(
+    database: str, site: Site, clock: Clock
+) -> None:
+    rows(database, "select soniq.schedule('nightly', job_name => 'work', every => '1 hour')")
+    [(of_schedule,)] = rows(database, "select soniq.run_schedule_now('nightly')")
+    [(runner,)] = rows(database, "select soniq.register_runner('vm')")
+    clock.wait("1 s")
+    rows(
+        database,
+        "select soniq.fail(%s, %s, '{\"type\": \"Bad\"}', 'permanent_failure')",
+        *claimed(database, runner),
+    )
+    page = site.page(f"/jobs/{of_schedule}")
+    assert timeline(page) == [
+        "Enqueued by the schedule nightly at 12:00:00",
+        "Attempt 1 began on vm:0 at 12:00:01",
+        "Attempt 1 failed after 0 s at 12:00:01",
+        "Given up permanent failure at 12:00:01",
+    ]
+    assert (
+        text(one(page, ".//ol[@class='timeline']/li[3]/div[@class='error']"))
+        == "Bad permanent failure"
+    )
+    facts = pairs(page)
+    assert facts["Schedule"] == "nightly, due 2031-01-01 12:00:00 UTC"
+    assert facts["Replayed"] == "never"
+    schedule = site.page(links(page)["nightly"])
+    assert text(one(schedule, ".//h1")) == "active nightly"
+
+    clock.wait("1 minute")
+    [(replay,)] = rows(
+        database,
+        "select job_id from soniq.replay_dead_letters(ids => array[%s::bigint])",
+        of_schedule,
+    )
+    page = site.page(f"/jobs/{of_schedule}")
+    assert f"as job {replay} (queued)" in pairs(page)["Replayed"]
+    page = site.page(links(page)[str(replay)])
+    assert timeline(page)[0] == f"Enqueued as a replay of dead letter {of_schedule} at 12:01:01"
+    assert pairs(page)["Replay of"] == f"dead letter {of_schedule}"
+    assert links(page)[str(of_schedule)] == f"/jobs/{of_schedule}"
+
+    clock.wait("1 minute")
+    rows(database, "select soniq.cancel(%s)", replay)
+    assert timeline(site.page(f"/jobs/{replay}"))[1:] == ["Cancelled at 12:02:01"]
+    assert "(cancelled)" in pairs(site.page(f"/jobs/{of_schedule}"))["Replayed"]
+
+
 # Runners.
 
 
@@ -337,6 +486,47 @@ def hold(url: str, host: str, jobs: int, timeout: str) -> int:
     )
     rows(url, "select soniq.claim(%s, queues => array[%s], max_jobs => %s)", runner, host, jobs)
     return int(runner)
+
+
+def test_runners_tell_when_they_were_heard_of_and_what_they_have_at_work(
+    database: str, site: Site, clock: Clock
+) -> None:
+    quiet = hold(database, "quiet", 1, "10 minutes")
+    clock.wait("150 s")
+    busy = hold(database, "busy", 1, "20 minutes")
+    clock.wait("30 s")
+    rows(database, "select soniq.enqueue('later', queue => 'busy')")
+    rows(database, "select soniq.claim(%s, queues => '{busy}')", busy)
+    clock.wait("42 s")
+    rows(database, "select soniq.heartbeat(%s)", busy)
+    clock.wait("3 s")
+
+    page = site.page("/runners")
+    assert texts(page, ".//h2") == ["silent quiet:7", "alive busy:7"], "the worst first"
+    cards = {card.get("id"): card for card in page.findall(".//ul[@class='runner-cards']/li")}
+    silent, alive = cards[f"runner-{quiet}"], cards[f"runner-{busy}"]
+    assert text(one(silent, "p")).startswith(
+        "Heard of 3 min 45 s ago · up since 2031-01-01 12:00:00 UTC"
+    )
+    assert text(one(alive, "p")).startswith("Heard of 3.0 s ago · up since 2031-01-01 12:02:30 UTC")
+    assert text(one(alive, ".//span[@class='count']")) == "2 of 1,000 slots in use"
+    assert [row[:5] for row in table(silent)] == [["1", "work", "quiet", "1/10", "3 min 45 s"]]
+    assert [row[:5] for row in table(alive)] == [
+        ["2", "work", "busy", "1/10", "1 min 15 s"],
+        ["3", "later", "busy", "1/10", "45 s"],
+    ]
+    deadlines = [
+        each.get("datetime") for each in alive.findall(".//td[@data-label='deadline']/time")
+    ]
+    assert deadlines == ["2031-01-01T12:22:30.000Z", "2031-01-01T12:08:00.000Z"]
+
+    told = {each["host"]: each for each in site.get("/api/runners").json()["runners"]}
+    assert (told["quiet"]["state"], told["quiet"]["silent_for"]) == ("silent", 225.0)
+    assert (told["busy"]["state"], told["busy"]["silent_for"]) == ("alive", 3.0)
+    assert [(job["id"], job["running_for"]) for job in told["busy"]["jobs"]] == [
+        ("2", 75.0),
+        ("3", 45.0),
+    ]
 
 
 def test_of_very_many_jobs_at_work_each_runner_tells_what_it_does_not_show(
@@ -496,3 +686,86 @@ def test_the_last_runs_say_how_far_back_they_were_looked_for(database: str, site
     rows(database, "delete from soniq.finished_jobs where id < 100")
     assert [row[0] for row in table(last("rare"))] == ["2015", "3", "2", "1"]
     assert "Searched back" not in text(last("rare"))
+
+
+def test_a_schedule_tells_its_next_runs_by_both_clocks_and_its_last_ones(
+    database: str, site: Site, clock: Clock
+) -> None:
+    clock.wait("86 days")  # three days before clocks in London go forward
+    rows(
+        database,
+        "select soniq.schedule('report', cron => '30 3 * * *', timezone => 'Europe/London', queue => 'reports')",
+    )
+    page = site.page("/schedule?name=report")
+    upcoming = one(page, ".//section[@aria-labelledby='next']")
+    assert texts(upcoming, ".//th")[:2] == ["Here", "Europe/London"]
+    assert [row[:2] for row in table(upcoming)][:5] == [
+        ["2031-03-29 03:30:00 UTC", "Sat 2031-03-29 03:30:00"],
+        ["2031-03-30 02:30:00 UTC", "Sun 2031-03-30 03:30:00"],
+        ["2031-03-31 02:30:00 UTC", "Mon 2031-03-31 03:30:00"],
+        ["2031-04-01 02:30:00 UTC", "Tue 2031-04-01 03:30:00"],
+        ["2031-04-02 02:30:00 UTC", "Wed 2031-04-02 03:30:00"],
+    ]
+    assert len(table(upcoming)) == 10
+    assert text(one(page, ".//section[@aria-labelledby='last']/p")).startswith("None is known")
+    [(runner,)] = rows(
+        database, "select soniq.register_runner('vm', heartbeat_timeout => '20 days')"
+    )
+    for until_due in ("15 hours 30 minutes 1 s", "22 hours 59 minutes 58 s"):
+        clock.wait(until_due)
+        rows(database, "select soniq.tick()")
+        lease = claimed(database, runner)
+        clock.wait("2 s")
+        rows(database, "select soniq.complete(%s, %s)", *lease)
+    clock.wait("23 hours 59 minutes 58 s")
+    rows(database, "select soniq.tick()")
+
+    page = site.page("/schedule?name=report")
+    assert table(one(page, ".//section[@aria-labelledby='last']")) == [
+        ["3", "queued", "2031-03-31 02:30:00 UTC", NONE, NONE],
+        ["2", "done", *(f"2031-03-30 02:{at} UTC" for at in ("30:00", "30:01", "30:03"))],
+        ["1", "done", *(f"2031-03-29 03:{at} UTC" for at in ("30:00", "30:01", "30:03"))],
+    ]
+    assert links(page)["3"] == "/jobs/3"
+
+
+# Dead letters.
+
+
+def test_a_group_of_dead_letters_tells_since_when_and_until_when(
+    database: str, site: Site, clock: Clock
+) -> None:
+    bury(database, 2, error="no such address")
+    clock.wait("2 hours")
+    bury(database, 1, error="no such address")
+    bury(database, 1, job="bills", error="no money")
+    clock.wait("90 s")
+    latest = bury(database, 1, error="no such address")
+
+    [mail, bills] = site.get("/api/dead-letters/groups").json()["groups"]
+    assert (mail["letters"], bills["letters"]) == (4, 1)
+    assert (mail["first_at"], mail["last_at"]) == ("2031-01-01T12:00:00Z", "2031-01-01T14:01:30Z")
+    assert (bills["first_at"], bills["last_at"]) == ("2031-01-01T14:00:00Z", "2031-01-01T14:00:00Z")
+    assert mail["latest_id"] == str(latest[0])
+
+    page = site.page("/dead-letters")
+    cards = page.findall(".//ul[@class='group-cards']/li")
+    assert [text(one(card, ".//h2")) for card in cards] == ["mail", "bills"]
+    shown = [[each.get("title") for each in card.iter("time")] for card in cards]
+    assert shown == [
+        ["2031-01-01 12:00:00.000 UTC", "2031-01-01 14:01:30.000 UTC"],
+        ["2031-01-01 14:00:00.000 UTC", "2031-01-01 14:00:00.000 UTC"],
+    ]
+    for card, letters, share in zip(cards, (4, 1), ("80%", "20%"), strict=True):
+        assert (
+            text(one(card, ".//span[@class='count']")) == f"{letters} dead letters, {share} of all"
+        )
+        assert re.match(
+            rf"{share} of all · first .* · last .* · latest \d+",
+            text(one(card, ".//span[@class='muted']")),
+        )
+    overview = one(site.page("/"), ".//section[@aria-labelledby='failing']")
+    assert texts(overview, ".//li/div[@class='line']") == ["mail4", "bills1"]
+    assert [each.get("title") for each in overview.iter("time")] == [
+        time for pair in shown for time in pair
+    ]
