@@ -1,15 +1,17 @@
 """What pages and API tell is what the database holds: over HTTP, read from the HTML."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import psycopg
 import pytest
-from conftest import rows
+from conftest import ROOT, rows
 from dead_letters import bury
 from html_page import links, one, pairs, parse, table, text, texts
 from psycopg.rows import dict_row
@@ -769,3 +771,31 @@ def test_a_group_of_dead_letters_tells_since_when_and_until_when(
     assert [each.get("title") for each in overview.iter("time")] == [
         time for pair in shown for time in pair
     ]
+
+
+# Lists.
+
+
+def texts_in(source: Path) -> Iterator[str]:
+    """All texts in a module, and the fixed parts of f-strings, but not its docstrings."""
+    tree = ast.parse(source.read_text())
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
+            yield node.value
+
+
+def test_no_list_skips_what_it_has_shown_by_counting() -> None:
+    sources = list((ROOT / "runner/soniq/dashboard").rglob("*.py"))
+    statements = [each for source in sources for each in texts_in(source) if "select" in each]
+    assert len(statements) > 20
+    assert [each for each in statements if re.search(r"\boffset\b", each, re.IGNORECASE)] == []
