@@ -272,7 +272,7 @@ async def dead_letters(
     waiting: Annotated[bool, Query(description="Only those not replayed.")] = False,
     before: Before = None,
 ) -> models.Letters:
-    """As for jobs: fifty at most, of the 2,000 below `before`."""
+    """As for jobs: fifty at most, of the 500 below `before` that are looked through."""
     wanted = _filled(
         LetterFilter,
         name=name,

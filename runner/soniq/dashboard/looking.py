@@ -5,11 +5,10 @@ filter for which there is no index looks through so many jobs at most, and then 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from soniq.commands.schedules import LATE
 from soniq.dashboard.filters import JobFilter, LetterFilter
 from soniq.dashboard.reaching import Database
 from soniq.dashboard.refusals import forbidden
@@ -185,9 +184,7 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     # What is being processed is read whole anyway.
     if before is None and wanted.until is not None and wanted.status != "processing":
         before = await first_id_since(database, wanted.until + LATE_COMMITS, wanted.status)
-    window = PAGE + 1
-    if wanted.is_narrow:
-        window = WINDOW_OF_ARGS if wanted.text else WINDOW
+    window = _window(wanted)
     [found] = await database.rows(
         f"""
         with job as materialized (
@@ -234,6 +231,16 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
     if ended:
         return Listed(rows, None)
     return Listed(rows, found["lowest"], found["reached"], is_partial)
+
+
+def _window(wanted: JobFilter) -> int:
+    """How many jobs are looked through for those that match."""
+    by_status_alone = not replace(wanted, status=None).is_narrow
+    if by_status_alone and wanted.status in (None, "queued", "dead_letter"):
+        return PAGE + 1
+    if wanted.text:
+        return WINDOW_OF_ARGS
+    return WINDOW_OF_LETTERS if wanted.status == "dead_letter" else WINDOW
 
 
 def _latest(status: str | None, more: str, most: int) -> str:
@@ -417,8 +424,13 @@ async def letter_groups(database: Database) -> list[Row]:
 
 async def letters(database: Database, wanted: LetterFilter) -> Listed:
     """Dead letters that match, those with the highest ids first, each with its last error."""
-    # Those of one error have an index; for another filter, so many are looked through.
-    of_one_error = None not in (wanted.name, wanted.error_type, wanted.error_pattern)
+    # Those of one error have an index, and so have those of a queue that wait; for another filter, so many are looked
+    # through.
+    by_index = ""
+    if None not in (wanted.name, wanted.error_type, wanted.error_pattern):
+        by_index = "and each.job_name = $2 and each.error_type = $4 and each.error_pattern = $5"
+    elif wanted.waiting and wanted.queue is not None:
+        by_index = "and each.queue = $3 and each.replay_count = 0"
     window = WINDOW_OF_LETTERS if wanted.is_narrow else PAGE + 1
     looked_at = await database.rows(
         f"""
@@ -437,7 +449,7 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
             each.dead_at, each.replay_count, each.last_replayed_at, each.tenant, each.error_type, each.error_pattern
           from soniq.dead_letter_jobs as each
           where ($1::bigint is null or each.id < $1)
-            {"and each.job_name = $2 and each.error_type = $4 and each.error_pattern = $5" if of_one_error else ""}
+            {by_index}
           order by each.id desc
           limit {window:d}
         ) as letter
@@ -473,11 +485,11 @@ async def schedules(
         with schedule as materialized (
           select {SCHEDULE_COLUMNS}
           from soniq.schedules as each
+          join soniq.schedule_stats as stats
+            on stats.name = each.name
         )
-        select schedule.*, {STATE} as state
+        select schedule.*
         from schedule
-        left join soniq.settings
-          on true
         where $1::text is null
           or schedule.name > $1
         order by schedule.name
@@ -493,14 +505,11 @@ async def schedule(database: Database, name: str) -> Row | None:
     args = f", {_pretty('each.args')} as args" if database.rights.sees_args else ""
     return await database.row(
         f"""
-        select schedule.*, {STATE} as state
-        from (
-          select {SCHEDULE_COLUMNS} {args}
-          from soniq.schedules as each
-          where each.name = $1
-        ) as schedule
-        left join soniq.settings
-          on true
+        select {SCHEDULE_COLUMNS} {args}
+        from soniq.schedules as each
+        join soniq.schedule_stats as stats
+          on stats.name = each.name
+        where each.name = $1
         """,
         name,
     )
@@ -553,16 +562,7 @@ async def last_runs(database: Database, name: str, last_job_id: int | None) -> L
 SCHEDULE_COLUMNS = """
     each.name, each.job_name, each.cron, each.every, each.timezone, each.queue, each.priority, each.max_attempts,
     each.timeout, each.missed_runs, each.max_missed_runs, each.allow_overlap, each.paused, each.next_run_at,
-    each.last_due_at, each.last_job_id, each.source, each.tenant, each.created_at, each.registered_at
-"""
-# A login bound to a tenant sees no settings; then nothing is told to be late.
-STATE = f"""
-    case
-      when schedule.paused then 'paused'
-      when schedule.next_run_at is null then 'ended'
-      when {LATE} then 'late'
-      else 'active'
-    end
+    each.last_due_at, each.last_job_id, each.source, each.tenant, each.created_at, each.registered_at, stats.state
 """
 
 

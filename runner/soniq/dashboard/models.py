@@ -390,6 +390,7 @@ class LetterSelection(Model):
     before: datetime | None = Field(default=None, description="That died before; by default now.")
     error_type: Name | None = None
     error_pattern: Name | None = None
+    only_waiting: bool = Field(default=False, description="Of these, those not replayed.")
     everything: bool = False
     max_letters: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     dry_run: bool = Field(default=False, description="Change nothing, and tell what would be done.")
@@ -417,6 +418,7 @@ class LetterSelection(Model):
             since=self.since,
             error_type=self.error_type,
             error_pattern=self.error_pattern,
+            only_waiting=self.only_waiting,
         )
 
 
