@@ -523,20 +523,17 @@ def test_dead_letters_are_chosen_in_each_way_that_there_is(
         page.get_by_role("link", name="Delete all that match").click()
         take(page, still, "Delete", 5)
 
-        # All.
-        [(waiting, there)] = rows(
-            still,
-            "select count(*) filter (where replay_count = 0), count(*) from soniq.dead_letter_jobs",
-        )
+        # All that wait; those replayed before stay.
+        waiting = "select count(*) from soniq.dead_letter_jobs where replay_count = 0"
         page.goto(f"{still_site.address}/dead-letters")
         page.get_by_role("link", name="Replay all").click()
-        take(page, still, "Replay", waiting)
+        take(page, still, "Replay", rows(still, waiting)[0][0])
         expect(page.get_by_text("No dead letters wait")).to_be_visible()
-        bury(still, 1, job="more")
+        bury(still, 4, job="more")
         page.goto(f"{still_site.address}/dead-letters")
         page.get_by_role("link", name="Delete all").click()
-        take(page, still, "Delete", there + 1)
-        assert rows(still, "select from soniq.dead_letter_jobs") == []
+        take(page, still, "Delete", 4)
+        assert rows(still, waiting) == [(0,)]
 
 
 def test_a_queue_is_paused_and_resumed_by_keyboard_alone(
