@@ -358,11 +358,19 @@ async def job(database: Database, job_id: int) -> Row | None:
 
 def _pretty(column: str) -> str:
     """A JSON value as text: over several lines, unless it is empty, or so deep that these would be mostly blank."""
+    # Whatever looks at a large value reads it anew from where such are stored, unless it was taken out of there first.
     return f"""
-      case
-        when {column} in ('{{}}', '[]') or jsonb_path_exists({column}, '$.**{{{DEEPEST:d}}}') then {column}::text
-        else jsonb_pretty({column})
-      end
+      (
+        with read as materialized (
+          select {column} #> '{{}}' as value
+        )
+        select
+          case
+            when value in ('{{}}', '[]') or jsonb_path_exists(value, '$.**{{{DEEPEST:d}}}') then value::text
+            else jsonb_pretty(value)
+          end
+        from read
+      )
     """
 
 
