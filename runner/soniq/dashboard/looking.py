@@ -27,8 +27,11 @@ WINDOW = 2000
 WINDOW_OF_ARGS = 500
 WINDOW_OF_LETTERS = 500  # they carry their errors
 SCHEDULES_A_PAGE = 200
+RUNS = 10  # of a schedule, next and last ones
+# JSON that is nested deeper is not written over several lines.
+DEEPEST = 20
 MOST_RUNNERS = 200
-# Of what a runner has at work.
+# Of what all runners of a page have at work together.
 MOST_RUNNING = 500
 
 
@@ -141,7 +144,9 @@ COLUMNS = """
     job.max_attempts, job.timeout, job.runner_id, job.claimed_at, job.deadline, job.replay_of, job.schedule, job.due_at,
     job.ended_at, job.reason, job.replay_count, job.tenant
 """
-INNER_COLUMNS = ("args", "headers", "dedup_key", "errors", "result")
+INNER_COLUMNS = "job.dedup_key, job.errors"
+# What programs made of a job. It arrives as text: Python would round its numbers, and has no room for some.
+CARRIED = ("args", "headers", "result")
 # Where jobs of a status are, as the planner understands it: with a literal it leaves out the other tables. A status
 # that shares its table is chosen after the window, since nothing says how far apart its jobs lie.
 WHERE_THEY_ARE = {
@@ -341,11 +346,32 @@ async def _jobs_of(database: Database, ids: Sequence[int], status: str | None) -
 
 
 async def job(database: Database, job_id: int) -> Row | None:
-    """One job, whatever became of it; what the login may not see of it is left out."""
-    inner = "".join(f", job.{name}" for name in INNER_COLUMNS) if database.rights.sees_args else ""
+    """One job, whatever became of it, with what it carries as JSON; what the login may not see of it is left out."""
+    inner = ""
+    if database.rights.sees_args:
+        carried = (f"{_pretty(f'job.{name}')} as {name}" for name in CARRIED)
+        inner = f", {INNER_COLUMNS}, {', '.join(carried)}"
     return await database.row(
         f"select {COLUMNS} {inner} from soniq.all_jobs as job where job.id = $1", job_id
     )
+
+
+def _pretty(column: str) -> str:
+    """A JSON value as text: over several lines, unless it is empty, or so deep that these would be mostly blank."""
+    # Whatever looks at a large value reads it anew from where such are stored, unless it was taken out of there first.
+    return f"""
+      (
+        with read as materialized (
+          select {column} #> '{{}}' as value
+        )
+        select
+          case
+            when value in ('{{}}', '[]') or jsonb_path_exists(value, '$.**{{{DEEPEST:d}}}') then value::text
+            else jsonb_pretty(value)
+          end
+        from read
+      )
+    """
 
 
 async def runner_of(database: Database, runner_id: int) -> Row | None:
@@ -483,8 +509,8 @@ async def schedules(
 
 
 async def schedule(database: Database, name: str) -> Row | None:
-    """One schedule, with its args where the login may see them."""
-    args = ", each.args" if database.rights.sees_args else ""
+    """One schedule, with its args as JSON where the login may see them."""
+    args = f", {_pretty('each.args')} as args" if database.rights.sees_args else ""
     return await database.row(
         f"""
         select {SCHEDULE_COLUMNS} {args}
@@ -497,34 +523,48 @@ async def schedule(database: Database, name: str) -> Row | None:
     )
 
 
-async def next_runs(database: Database, name: str, runs: int = 10) -> list[Row]:
+async def next_runs(database: Database, name: str) -> list[Row]:
     """When a schedule fires next, and what the clock in its own zone shows then."""
     return await database.rows(
-        "select run_at, local_time from soniq.preview_schedule(name => $1, runs => $2)", name, runs
+        "select run_at, local_time from soniq.preview_schedule(name => $1, runs => $2)", name, RUNS
     )
 
 
-async def last_runs(database: Database, name: str, last_job_id: int | None) -> list[Row]:
-    """The jobs that a schedule enqueued last, of those enqueued not long before the last one."""
+async def last_runs(database: Database, name: str, last_job_id: int | None) -> Listed:
+    """The jobs that a schedule enqueued last, ten of them, of those enqueued not long before the last one."""
     if last_job_id is None:
-        return []
-    return await database.rows(
+        return Listed([], None)
+    found = await database.rows(
         f"""
-        select run.id, run.status, run.due_at, run.claimed_at, run.ended_at
-        from (
-          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at, job.schedule
+        with job as materialized (
+          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at, job.schedule, job.enqueued_at
           from soniq.all_jobs as job
           where job.id <= $2
           order by job.id desc
           limit {WINDOW:d}
+        )
+        select
+          run.*,
+          (select count(*) from job) as looked_at,
+          (select min(id) from job) as lowest,
+          (select enqueued_at from job order by id limit 1) as reached
+        from (select) as once
+        left join lateral (
+          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at
+          from job
+          where job.schedule = $1
+          order by job.id desc
+          limit {RUNS:d}
         ) as run
-        where run.schedule = $1
-        order by run.id desc
-        limit 10
+          on true
         """,
         name,
         last_job_id,
     )
+    rows = [each for each in found if each["id"] is not None]
+    if len(rows) == RUNS or found[0]["looked_at"] < WINDOW:
+        return Listed(rows, None)
+    return Listed(rows, found[0]["lowest"], found[0]["reached"])
 
 
 SCHEDULE_COLUMNS = """
@@ -537,14 +577,17 @@ SCHEDULE_COLUMNS = """
 # Runners.
 
 
+RUNNER_COLUMNS = """
+    runner.runner_id, runner.host, runner.pid, runner.runner_version, runner.queues, runner.concurrency, runner.running,
+    runner.oldest_running_age, runner.count_age, runner.silent_for, runner.state, runner.registered_at
+"""
+
+
 async def runners(database: Database, runner_id: int | None = None) -> list[Row]:
     """Runners, or one: the lost and the silent first, then the one that has run its oldest job for longest."""
     return await database.rows(
         f"""
-        select
-          runner.runner_id, runner.host, runner.pid, runner.runner_version, runner.queues, runner.concurrency,
-          runner.running, runner.oldest_running_age, runner.count_age, runner.silent_for, runner.state,
-          runner.registered_at
+        select {RUNNER_COLUMNS}
         from soniq.runner_stats as runner
         where $1::bigint is null
           or runner.runner_id = $1
@@ -555,16 +598,54 @@ async def runners(database: Database, runner_id: int | None = None) -> list[Row]
     )
 
 
-async def running(database: Database, runner_id: int | None = None) -> list[Row]:
-    """What runners have at work, those first whose deadline is nearest."""
-    return await database.rows(
+async def runners_by_id(database: Database, before: int | None = None) -> Listed:
+    """Runners, those with the highest ids first: an order that stays while a program goes from page to page."""
+    rows = await database.rows(
+        f"""
+        select {RUNNER_COLUMNS}
+        from soniq.runner_stats as runner
+        where $1::bigint is null
+          or runner.runner_id < $1
+        order by runner.runner_id desc
+        limit {MOST_RUNNERS + 1:d}
+        """,
+        before,
+    )
+    if len(rows) > MOST_RUNNERS:
+        return Listed(rows[:MOST_RUNNERS], rows[MOST_RUNNERS - 1]["runner_id"])
+    return Listed(rows, None)
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """What runners have at work, by their ids, what was claimed first at the front.
+
+    is_partial: so much is at work that only what has the nearest deadlines was read.
+    """
+
+    jobs: dict[int, list[Row]]
+    is_partial: bool
+
+    def of(self, runner: Row) -> list[Row]:
+        """What is known of a runner's."""
+        return self.jobs.get(runner["runner_id"], [])
+
+    def count(self, runner: Row) -> int:
+        """How many jobs a runner has at work: those that were read, or, where these are not all, as it was counted."""
+        known = len(self.of(runner))
+        return max(known, runner["running"]) if self.is_partial else known
+
+
+async def at_work(database: Database, runner_ids: Sequence[int] | None = None) -> AtWork:
+    """What all runners have at work, or these."""
+    leases = await database.rows(
         f"""
         with lease as materialized (
           select
             job.id, job.job_name, job.queue, job.attempt, job.max_attempts, job.runner_id, job.claimed_at, job.deadline
           from soniq.all_jobs as job
           where job.status = 'processing'
-            and ($1::bigint is null or job.runner_id = $1)
+            and ($1::bigint[] is null or job.runner_id = any ($1))
           order by job.deadline
           limit {MOST_RUNNING:d}
         )
@@ -572,5 +653,9 @@ async def running(database: Database, runner_id: int | None = None) -> list[Row]
         from lease
         order by lease.claimed_at, lease.id
         """,
-        runner_id,
+        runner_ids,
     )
+    jobs: dict[int, list[Row]] = {}
+    for each in leases:
+        jobs.setdefault(each["runner_id"], []).append(each)
+    return AtWork(jobs, is_partial=len(leases) == MOST_RUNNING)

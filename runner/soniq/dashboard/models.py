@@ -242,9 +242,15 @@ class Runner(Model):
 
 
 class Runners(Model):
-    """All runners: the lost and the silent first."""
+    """Runners, those with the highest ids first.
+
+    before: give it as `before` for the next page; null at the end. is_partial: these have so much at work that `jobs`
+    tells only the 500 with the nearest deadlines; `running` counts all.
+    """
 
     runners: list[Runner]
+    before: Id | None
+    is_partial: bool
 
 
 class Schedule(Model):
