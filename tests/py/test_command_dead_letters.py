@@ -271,6 +271,18 @@ def test_exporting_what_is_chosen(
     assert exported == [ids[name] for name in chosen]
 
 
+def test_what_is_exported_is_what_the_database_holds_to_the_digit(database: str) -> None:
+    [letter] = bury(database, 1)
+    args = '{"n": 12345678901234567890.123456789, "to": "Zoë", "price": 1.10}'
+    rows(database, "update soniq.dead_letter_jobs set args = %s where id = %s", args, letter)
+    assert f'"args": {args}, ' in done(database, "dead-letter", "export").out
+    [row] = csv.DictReader(
+        io.StringIO(done(database, "dead-letter", "export", "--format", "csv").out)
+    )
+    assert row["args"] == args
+    assert json.loads(row["errors"])[0]["type"] == "ValueError"
+
+
 def test_exporting_by_id(database: str) -> None:
     ids = bury_three(database)
     lines = done(database, "dead-letter", "export", ids["fax"], ids["old"]).out.splitlines()
@@ -483,7 +495,7 @@ def test_args_that_python_cannot_read_are_shown_as_text(database: str) -> None:
     args = '{"n": ' + "9" * 5000 + "}"
     rows(database, "update soniq.dead_letter_jobs set args = %s where id = %s", args, letter)
     assert args in done(database, "dead-letter", "show", letter).out
-    assert done(database, "dead-letter", "export").json["args"] == args
+    assert f'"args": {args}, ' in done(database, "dead-letter", "export").out
 
 
 def test_two_at_once_replay_each_letter_once(database: str) -> None:

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,7 +13,7 @@ import asyncpg
 import click
 
 from soniq.commands.bulk import DRY_RUN, counted, tell_dry_run
-from soniq.commands.common import EXIT_CODES, decode_json, on_database, plain
+from soniq.commands.common import EXIT_CODES, on_database, plain
 from soniq.commands.letters import Letters, to_read
 from soniq.commands.progress import progress
 from soniq.commands.selection import Given, selecting, selection
@@ -23,6 +24,7 @@ COLUMNS = (
     " dedup_key, headers, tenant, runner_id, claimed_at, replay_of, schedule, due_at, reason, dead_at, replay_count,"
     " last_replayed_at, errors"
 )
+JSON_COLUMNS = {"args", "headers", "errors"}
 # Rows fetched at once; with long tracebacks, some megabytes.
 PREFETCH = 100
 
@@ -57,7 +59,6 @@ def export(given: Given, how: str, output: Path | None, dry_run: bool) -> None:
         if dry_run:
             await tell_dry_run(connection, chosen, "export", "exported", as_json=False)
             return
-        await decode_json(connection)
         with _opened(output) as file:
             count = await _write(connection, chosen, how, file, with_bar=output is not None)
         if output is not None:
@@ -118,12 +119,14 @@ def _read(connection: asyncpg.Connection, chosen: Letters) -> AsyncIterable[asyn
 def _csv(file: TextIO) -> Callable[[dict[str, Any]], None]:
     sheet = csv.writer(file, lineterminator="\n")
     sheet.writerow(COLUMNS.split(", "))
-    return lambda row: sheet.writerow(map(_cell, row.values()))
+    return lambda row: sheet.writerow(row.values())
 
 
 def _json_lines(file: TextIO) -> Callable[[dict[str, Any]], None]:
-    return lambda row: print(json.dumps(row, ensure_ascii=False), file=file)
+    return lambda row: print(f"{{{', '.join(starmap(_member, row.items()))}}}", file=file)
 
 
-def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+def _member(name: str, value: Any) -> str:
+    # JSON stays as the database has it: Python would round its numbers.
+    is_json = name in JSON_COLUMNS and value is not None
+    return f"{json.dumps(name)}: {value if is_json else json.dumps(value, ensure_ascii=False)}"

@@ -638,24 +638,35 @@ class AtWork:
 
 async def at_work(database: Database, runner_ids: Sequence[int] | None = None) -> AtWork:
     """What all runners have at work, or these."""
-    leases = await database.rows(
+    # Leases have an index by deadline and none by runner.
+    found = await database.rows(
         f"""
         with lease as materialized (
           select
             job.id, job.job_name, job.queue, job.attempt, job.max_attempts, job.runner_id, job.claimed_at, job.deadline
           from soniq.all_jobs as job
           where job.status = 'processing'
-            and ($1::bigint[] is null or job.runner_id = any ($1))
           order by job.deadline
+          limit {WINDOW:d}
+        ),
+        chosen as (
+          select lease.*, soniq.clock() - lease.claimed_at as running_for
+          from lease
+          where $1::bigint[] is null
+            or lease.runner_id = any ($1)
+          order by lease.deadline
           limit {MOST_RUNNING:d}
         )
-        select lease.*, soniq.clock() - lease.claimed_at as running_for
-        from lease
-        order by lease.claimed_at, lease.id
+        select chosen.*, known.leases
+        from (select count(*) as leases from lease) as known
+        left join chosen
+          on true
+        order by chosen.claimed_at, chosen.id
         """,
         runner_ids,
     )
     jobs: dict[int, list[Row]] = {}
-    for each in leases:
-        jobs.setdefault(each["runner_id"], []).append(each)
-    return AtWork(jobs, is_partial=len(leases) == MOST_RUNNING)
+    for each in found:
+        if each["id"] is not None:
+            jobs.setdefault(each["runner_id"], []).append(each)
+    return AtWork(jobs, len(found) == MOST_RUNNING or found[0]["leases"] == WINDOW)
