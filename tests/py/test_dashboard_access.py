@@ -477,6 +477,34 @@ def test_while_the_database_is_away_it_says_so_and_recovers(
         assert site.stop() == 0
 
 
+NOBODY_THERE = "postgresql://tester@127.0.0.1:1/nothing"
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "referer", "leads_to"),
+    [
+        ("/queues/pause", {"next": "/queues?search=x"}, "", "/queues?search=x"),
+        ("/jobs/7/cancel", {}, f"{HOST}/jobs/7", "/jobs/7"),
+        ("/jobs/7/cancel", {}, "https://elsewhere.example/jobs/7", "/"),
+        ("/jobs/7/cancel", {}, f"{HOST}/sign-in", "/"),
+        ("/jobs/7/cancel", {"next": "/queues/pause"}, "", "/"),
+        ("/dead-letters/replay", {"next": "/dead-letters/list"}, "", "/dead-letters/list"),
+    ],
+)
+def test_after_a_form_that_nobody_answered_a_page_leads_back(
+    action: str, fields: dict[str, str], referer: str, leads_to: str
+) -> None:
+    with signed_in(NOBODY_THERE) as client:
+        given = {"name": "mail", "token": token(client), **fields}
+        answer = client.post(action, data=given, headers={"Referer": referer})
+        assert answer.status_code == 503
+        assert "Whether it was done is not known" in answer.text
+        assert f'href="{leads_to}">Back to the page before' in answer.text
+        assert "data-reload" not in answer.text
+        assert "Try again" not in answer.text
+        assert 'data-reload="/queues"' in client.get("/queues").text
+
+
 def test_through_a_pooler_in_transaction_mode(server: Server, database: str) -> None:
     [letter] = bury(database, 1)
     rows(database, "select soniq.schedule('digest', cron => '@daily')")

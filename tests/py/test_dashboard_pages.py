@@ -91,8 +91,7 @@ def signed_in(browser: Browser, site: DashboardProcess) -> Any:
     page.get_by_label("Key").fill("not the key")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_have_text("The key is not the right one.")
-    page.get_by_label("Key").fill(KEY)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, site.address)
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     state = context.storage_state()
     context.close()
@@ -109,6 +108,13 @@ def context(browser: Browser, signed_in: Any) -> Iterator[BrowserContext]:
 def page(context: BrowserContext) -> Iterator[Page]:
     with context.new_page() as page:
         yield page
+
+
+def sign_in(page: Page, address: str) -> None:
+    """Goes to an address by way of the form for the key."""
+    page.goto(address)
+    page.get_by_label("Key").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
 
 
 def pages(url: str) -> dict[str, str]:
@@ -367,6 +373,37 @@ def test_what_is_shown_is_said_to_be_old_while_the_database_is_away(
             own_server.start()
             expect(other.get_by_role("heading", name="Overview")).to_be_visible()
         expect(warning).not_to_be_visible()
+
+
+def test_what_a_form_did_is_not_done_again_when_the_database_is_back(
+    browser: Browser, own_server: Server, tmp_path: Path
+) -> None:
+    url = own_server.url()
+    rows(url, "select soniq.enqueue('any', queue => 'mail')")
+    with (
+        running_dashboard(url, tmp_path, dashboard_write="true", dashboard_api_key=KEY) as site,
+        looking(browser, "light") as context,
+        context.new_page() as page,
+    ):
+        sign_in(page, f"{site.address}/queues?search=mail")
+        sent: list[Request] = []
+        page.on("request", lambda request: sent.append(request))
+        page.clock.install()
+        own_server.stop()
+        page.get_by_role("button", name="Pause the queue mail").click()
+        expect(page.get_by_role("heading", name="The database is away")).to_be_visible()
+        expect(page.get_by_text("Whether it was done is not known")).to_be_visible()
+        expect(page.get_by_text("again by itself")).not_to_be_visible()
+        page.screenshot(path=SCREENSHOTS / "away-after-a-form-light.png")
+        own_server.start()
+        sent.clear()
+        page.clock.run_for(60_000)
+        assert sent == [], "nothing is sent by itself"
+        page.get_by_role("link", name="Back to the page before").click()
+        expect(page).to_have_url(f"{site.address}/queues?search=mail")
+        expect(page.get_by_role("button", name="Pause the queue mail")).to_be_visible()
+        assert not any(request.method == "POST" for request in sent)
+        assert rows(url, "select from soniq.queues where paused") == []
 
 
 # Acting.

@@ -18,6 +18,7 @@ import soniq
 from soniq.dashboard.access import Access
 from soniq.dashboard.api import api, for_anybody
 from soniq.dashboard.pages import pages
+from soniq.dashboard.pages.forms import page_before
 from soniq.dashboard.reaching import Reach
 from soniq.dashboard.refusals import Refusal
 from soniq.dashboard.rendering import page
@@ -160,8 +161,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     if path_below(request.scope).startswith("/api/"):
         told = {"code": refusal.code, "message": refusal.message, "remedy": refusal.remedy}
         return JSONResponse({"error": told}, refusal.status, headers)
-    template = "sign_in.html" if refusal.status == 401 else "refused.html"
-    response = page(request, template, None, status=refusal.status, refusal=refusal, wrong=False)
+    response = page(
+        request,
+        "sign_in.html" if refusal.status == 401 else "refused.html",
+        None,
+        status=refusal.status,
+        refusal=refusal,
+        wrong=False,
+        before=await page_before(request) if request.method == "POST" else None,
+    )
     response.headers.update(headers)
     return response
 
