@@ -159,6 +159,7 @@ def test_a_session_is_not_the_key_and_ends(database: str, monkeypatch: pytest.Mo
         wrong = client.post("/sign-in", data={"key": KEY + "x", "next": "/jobs"})
         assert wrong.status_code == 401
         assert "The key is not the right one." in wrong.text
+        assert 'name="next" value="/jobs"' in wrong.text, "where to go is not forgotten"
         assert "set-cookie" not in wrong.headers
 
         given = client.post("/sign-in", data={"key": KEY, "next": "/jobs"})
@@ -175,6 +176,20 @@ def test_a_session_is_not_the_key_and_ends(database: str, monkeypatch: pytest.Mo
             assert status_of_session(client, "/jobs", forged) == 401, forged
         monkeypatch.setattr("time.time", lambda: int(until) + 1.0)
         assert client.get("/jobs").status_code == 401
+
+
+def test_after_a_session_has_ended_signing_in_leads_to_the_page_of_the_form(database: str) -> None:
+    with visiting(database, api_key=KEY, write=True) as client:
+        fields = {"name": "mail", "next": "/queues?search=mail"}
+        asked = client.post("/queues/pause", data=fields)
+        assert asked.status_code == 401
+        assert "Nobody has signed in any more, so nothing was done." in asked.text
+        assert 'name="next" value="/queues?search=mail"' in asked.text
+        asked = client.post("/jobs/1/cancel", headers={"Referer": f"{HOST}/jobs/1"})
+        assert 'name="next" value="/jobs/1"' in asked.text
+        asked = client.get("/queues?search=x")
+        assert 'name="next" value="/queues?search=x"' in asked.text
+        assert "nothing was done" not in asked.text
 
 
 def status_of_session(client: TestClient, path: str, session: str) -> int:
