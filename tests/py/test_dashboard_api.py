@@ -137,6 +137,11 @@ def test_metrics_for_prometheus_and_for_grafana(database: str, api: TestClient) 
     assert lag == [None], "JSON has no infinity"
 
 
+def test_health_is_asked_in_each_way_that_probes_ask(api: TestClient) -> None:
+    for method in ("GET", "HEAD"):
+        assert api.request(method, "health", headers={"Authorization": ""}).status_code == 200
+
+
 # Lists.
 
 

@@ -75,6 +75,7 @@ def _filled(kind: type[JobFilter] | type[LetterFilter], **given: object) -> Any:
     )
 
 
+@for_anybody.head("/health", include_in_schema=False)
 @for_anybody.get(
     "/health", summary="Whether the dashboard and its database are up", tags=["watching"]
 )
