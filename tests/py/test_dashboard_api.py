@@ -142,6 +142,26 @@ def test_health_is_asked_in_each_way_that_probes_ask(api: TestClient) -> None:
         assert api.request(method, "health", headers={"Authorization": ""}).status_code == 200
 
 
+def test_what_was_estimated_is_shown_as_an_estimate_wherever_it_stands(
+    database: str, api: TestClient
+) -> None:
+    rows(
+        database,
+        """
+        select
+        from soniq.enqueue_many(
+          'work', array_fill(jsonb_build_object('text', repeat('x', 900)), array[12000]), queue => 'mail'
+        )
+        """,
+    )
+    rows(database, "select soniq.tick()")
+    [queue] = api.get("queues").json()["queues"]
+    assert queue["is_estimate"]
+    ready = f'<abbr title="estimated from a sample">≈</abbr>{queue["ready"]:,}'
+    for path, times in (("/", 2), ("/queues", 2), ("/queue?name=mail", 1)):
+        assert api.get(HOST + path).text.count(ready) == times, path
+
+
 # Lists.
 
 
