@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from conftest import StartRunner, WriteJobs, rows
-from dashboard_site import KEY
+from dashboard_site import KEY, running_dashboard
 from dead_letters import bury
 from hypothesis import HealthCheck, Phase, given, settings
 from prometheus_client.parser import text_string_to_metric_families
@@ -387,6 +389,42 @@ def test_dead_letters_are_taken_after_a_dry_run(database: str, api: TestClient) 
     assert api.post("dead-letters/delete", json=some).json()["count"] == 10
     assert api.post("dead-letters/delete", json={"ids": mail}).json()["count"] == 20
     assert rows(database, "select count(*) from soniq.dead_letter_jobs") == [(2,)]
+
+
+def test_a_time_that_says_no_zone_is_in_utc_wherever_the_dashboard_runs(
+    database: str, tmp_path: Path
+) -> None:
+    [letter] = bury(database, 1)
+    # Read in New York's time, these would be four or five hours later.
+    [(hour_ago, in_an_hour)] = rows(
+        database,
+        """
+        select to_char(died - interval '1 hour', form), to_char(died + interval '1 hour', form)
+        from (select dead_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS' from soniq.dead_letter_jobs)
+          as letter (died, form)
+        """,
+    )
+    with running_dashboard(
+        database, tmp_path, dashboard_api_key=KEY, dashboard_write="true", TZ="America/New_York"
+    ) as site:
+        told = httpx.get(
+            f"{site.address}/api/dead-letters",
+            params={"since": hour_ago, "until": in_an_hour},
+            headers=BEARER,
+        ).json()
+        assert [each["id"] for each in told["dead_letters"]] == [str(letter)]
+        for given, count in (
+            ({"since": hour_ago}, 1),
+            ({"before": hour_ago}, 0),
+            ({"before": in_an_hour}, 1),
+            ({"since": hour_ago, "before": in_an_hour}, 1),
+        ):
+            answer = httpx.post(
+                f"{site.address}/api/dead-letters/replay",
+                json={**given, "dry_run": True},
+                headers=BEARER,
+            )
+            assert answer.json().get("count") == count, (given, answer.text)
 
 
 def test_many_are_taken_in_batches(database: str, api: TestClient) -> None:

@@ -87,13 +87,17 @@ def moment(name: str, text: str) -> datetime:
     try:
         if text[:-1].isdecimal() and text[-1] in UNITS and len(text) < 8:
             return datetime.now(UTC) - timedelta(**{UNITS[text[-1]]: int(text[:-1])})
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+        return in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise bad_value(
             f"{name} is {text[:LONGEST_TEXT]!r}",
             "Give a time, as in 2026-11-25T08:00 (UTC unless it says), or how long ago, as in 15m, 2h or 7d.",
         ) from None
+
+
+def in_utc(time: datetime) -> datetime:
+    """A time as it is in UTC, which is meant unless it says."""
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def job_id(name: str, text: str) -> int:
