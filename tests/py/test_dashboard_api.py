@@ -449,6 +449,9 @@ def test_many_are_taken_in_batches(database: str, api: TestClient) -> None:
         ("jobs?since=yesterday", 422, "since is 'yesterday'", "as in 15m, 2h or 7d"),
         ("jobs?since=99999999999d", 422, "since is '99999999999d'", "as in 15m, 2h or 7d"),
         ("jobs?until=999999w", 422, "until is '999999w'", "as in 15m, 2h or 7d"),
+        ("jobs?until=9999-12-31T23:59:59", 422, "until is '9999-12-31T23:59:59'", "2 to 9998"),
+        ("jobs?since=0001-01-01", 422, "since is '0001-01-01'", "of the years 2 to 9998"),
+        ("dead-letters?until=9999-12-31", 422, "until is '9999-12-31'", "of the years 2 to 9998"),
         ("jobs?queue=%00", 422, "queue: Value error, no text in the database has a NUL", ""),
         ("jobs?before=-1", 422, "before: Input should be greater than", ""),
         ("stats?span=year", 422, "span: Input should be 'hour', 'day' or 'week'", ""),
@@ -480,6 +483,8 @@ def test_what_is_wrong_is_named(
         ('{"nam": "x"}', 422, "nam: Extra inputs are not permitted"),
         ('{"job_name": "\\u0000"}', 422, "invalid byte sequence"),
         ('{"since": "2030-01-02T00:00:00Z", "before": "2030-01-01T00:00:00Z"}', 422, "since"),
+        ('{"since": "0001-01-01T00:00:00+10:00"}', 422, "since: Value error, give a time of the"),
+        ('{"before": "9999-12-31T23:59:59-10:00"}', 422, "of the years 2 to 9998"),
         ('{"everything": true, "max_letters": 0}', 422, "max_letters: Input should be greater"),
     ],
 )
@@ -489,6 +494,18 @@ def test_a_selection_that_is_none(api: TestClient, body: str, status: int, messa
             f"dead-letters/{action}", content=body, headers={"Content-Type": "application/json"}
         )
         assert message in error_of(answer, status)["message"]
+
+
+def test_times_at_the_ends_of_what_may_be_given(database: str, api: TestClient) -> None:
+    [letter] = bury(database, 1)
+    ends = {"since": "0002-01-01", "until": "9998-12-31T23:59:59-12:00"}
+    for path, key in (("jobs", "jobs"), ("dead-letters", "dead_letters")):
+        for name, time in ends.items():
+            found = api.get(path, params={name: time}).json()[key]
+            assert [each["id"] for each in found] == [str(letter)], (path, name)
+            assert api.get(f"{HOST}/jobs", params={name: time}).status_code == 200
+    body = {"since": ends["since"], "before": ends["until"], "dry_run": True}
+    assert api.post("dead-letters/replay", json=body).json()["count"] == 1
 
 
 def test_only_what_is_there_may_be_asked_for(api: TestClient) -> None:
