@@ -275,6 +275,7 @@ def test_another_site_cannot_act(database: str) -> None:
             ({}, "0" * 64, "This form is too old, or not of this dashboard."),
             ({"Origin": "https://evil.example"}, right, "The request comes from https://evil.exam"),
             ({"Origin": "null"}, right, "The request comes from null"),
+            ({"Origin": "http://["}, right, "The request comes from http://["),
         ):
             for path in ("/queues/pause", "/api/queues/mail/pause"):
                 answer = client.post(
@@ -315,11 +316,42 @@ def test_each_answer_has_the_headers_that_keep_scripts_out(database: str) -> Non
         assert not re.search(r"<script(?![^>]*\bsrc=)|\bstyle=|\bon\w+=|javascript:", page)
 
 
+def test_what_goes_wrong_inside_is_answered_as_all_else(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with visiting(database) as client:
+        well = {path: client.get(path).headers for path in ("/queues", "/api/queues")}
+        rows(database, "alter view soniq.queue_counts rename to gone")
+        for path, headers in well.items():
+            answer = client.get(path)
+            assert answer.status_code == 500
+            assert "Something went wrong in the dashboard itself." in answer.text
+            assert "queue_counts" not in answer.text
+            assert set(answer.headers) == set(headers)
+            for name in ("content-security-policy", "cache-control", "x-content-type-options"):
+                assert answer.headers[name] == headers[name]
+        assert answer.json()["error"]["code"] == "internal_error"
+    assert "GET '/api/queues' failed" in caplog.text
+    assert 'relation "soniq.queue_counts" does not exist' in caplog.text
+
+
 def test_a_request_has_an_end(database: str) -> None:
     with signed_in(database) as client:
-        answer = client.post("/api/dead-letters/replay", content=b"[" * 1_100_000)
-        assert answer.status_code in (400, 413, 422)
-        assert "error" in answer.json()
+        large = b'{"job_name": "' + b"x" * 1_100_000
+        headers = {"Content-Type": "application/json"}
+        answer = client.post("/api/dead-letters/replay", content=large, headers=headers)
+        assert answer.status_code == 413
+        assert answer.json()["error"] == {
+            "code": "too_large",
+            "message": "The request has more than 1048576 bytes.",
+            "remedy": "Send less at once.",
+        }
+        answer = client.post("/queues/pause", data={"name": "x" * 1_100_000})
+        assert answer.status_code == 413
+        assert "The request has more than 1048576 bytes." in answer.text
+        answer = client.post("/queues/pause", data={f"x{n}": "" for n in range(10_001)})
+        assert answer.status_code == 400
+        assert "Too many fields" in answer.text
 
 
 # Roles of the database.

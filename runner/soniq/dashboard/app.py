@@ -102,13 +102,12 @@ def dashboard(
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _refused)
-    app.add_exception_handler(Exception, _refused)
     app.add_middleware(Around)
     return app
 
 
 class Around:
-    """Puts headers on each answer, and an end to what is read of a request."""
+    """Puts headers on each answer, makes one of what went wrong, and puts an end to what is read of a request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -119,6 +118,7 @@ class Around:
             await self._app(scope, receive, send)
             return
         size = 0
+        has_begun = False
         is_static = path_below(scope).startswith("/static/")
         kept = "public, max-age=3600" if is_static else "no-store"
         added = [
@@ -128,28 +128,45 @@ class Around:
 
         async def receive_some() -> Message:
             nonlocal size
+            if size > LARGEST_BODY:
+                raise _too_large()
             message = await receive()
             size += len(message.get("body", b""))
             if size > LARGEST_BODY:
-                raise Refusal(
-                    413,
-                    "too_large",
-                    f"The request has more than {LARGEST_BODY} bytes.",
-                    "Send less at once.",
-                )
+                raise _too_large()
             return message
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 message["headers"] = [*message.get("headers", []), *added]
             await send(message)
 
-        await self._app(scope, receive_some, send_with_headers)
+        try:
+            await self._app(scope, receive_some, send_with_headers)
+        # Here and not by a handler of the application's, whose answer would come from outside of this.
+        except Exception as error:
+            if has_begun:
+                raise
+            answer = await _refused(Request(scope), error)
+            await answer(scope, receive, send_with_headers)
+
+
+def _too_large() -> Refusal:
+    return Refusal(
+        413,
+        "too_large",
+        f"The request has more than {LARGEST_BODY} bytes.",
+        "Send less at once.",
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Whatever goes wrong, as a page, or in the API as JSON."""
     refusal = _refusal(error)
+    if refusal.status == 500:
+        log.error("%s %r failed", request.method, request.url.path, exc_info=error)
     if refusal.status == 503 and error.__cause__ is not None:
         log.warning("%s", refusal)
     headers = dict(getattr(error, "headers", None) or {})
@@ -186,6 +203,9 @@ def _refusal(error: Exception) -> Refusal:
                 _problems(error.errors()),
                 "Correct what is named; /api/openapi.json tells what is taken.",
             )
+        # Raised while FastAPI read a body, which tells of it in its own way.
+        case HTTPException(__cause__=Refusal() as refusal):
+            return refusal
         case HTTPException(status_code=404):
             return Refusal(
                 404, "not_found", "There is no such page.", "See the pages that there are."

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from soniq.dashboard.access import TOKEN_FIELD
 from soniq.dashboard.refusals import Refusal, bad_value
@@ -32,7 +32,8 @@ def text_of(form: FormData, name: str) -> str:
 async def page_before(request: Request) -> str:
     """The page that a form was on, as its field or else the browser says; the overview where neither does."""
     given = ""
-    with suppress(HTTPException, Refusal):  # of a form that cannot be read
+    # Of a form that cannot be read, or not again: RuntimeError tells that a part of it is gone.
+    with suppress(HTTPException, Refusal, ClientDisconnect, RuntimeError):
         given = text_of(await request.form(max_files=0, max_fields=MOST_FIELDS), "next")
     host, _, path = request.headers.get("referer", "").partition("://")[2].partition("/")
     if not given and host == request.headers.get("host"):
