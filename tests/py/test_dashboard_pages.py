@@ -306,15 +306,20 @@ def newest(url: str, job: str) -> int:
 def test_nothing_is_fetched_while_text_is_selected(
     page: Page, site: DashboardProcess, busy: str
 ) -> None:
+    # The page's own time, which is not waited for.
+    page.clock.install()
     page.goto(f"{site.address}/jobs/{newest(busy, 'write_invoice')}")
+    select = "getSelection().selectAllChildren(document.querySelector('#args').parentNode)"
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if is_fetch(request) else None)
-    page.evaluate("getSelection().selectAllChildren(document.querySelector('#args').parentNode)")
-    asked.clear()
-    page.wait_for_timeout(2500)  # longer than between two fetches
-    assert asked == []
-    page.evaluate("getSelection().removeAllRanges()")
-    page.wait_for_event("request", is_fetch, timeout=5000)
+    for _ in range(2):
+        with page.expect_event("requestfinished", is_fetch):
+            page.clock.run_for(2000)
+        page.evaluate(select)
+        asked.clear()
+        page.clock.run_for(8000)
+        assert asked == []
+        page.evaluate("getSelection().removeAllRanges()")
 
 
 def is_fetch(request: Request) -> bool:
