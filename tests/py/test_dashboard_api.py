@@ -195,6 +195,98 @@ def test_a_list_goes_on_where_it_ended(database: str, api: TestClient) -> None:
     assert all_pages(api, "dead-letters", "dead_letters") == (letters[::-1], 3)
 
 
+def refreshed(client: TestClient, page: str) -> str:
+    """What a page is when it has fetched itself anew."""
+    [address] = re.findall(r'id="live" hx-get="([^"]*)"', page)
+    return client.get(HOST + unescape(address)).text
+
+
+def listed(page: str) -> list[int]:
+    return [int(each) for each in re.findall(r'<tr id="(?:job|letter)-(\d+)"', page)]
+
+
+def test_a_page_of_jobs_keeps_newer_ones_out_and_says_that_they_are_there(
+    database: str, api: TestClient
+) -> None:
+    for queue in ("mail", "mail", "other"):
+        rows(database, "select soniq.enqueue('work', queue => %s)", queue)
+    whole, filtered = (api.get(HOST + path).text for path in ("/jobs", "/jobs?queue=mail&since=2h"))
+    assert (listed(whole), listed(filtered)) == ([3, 2, 1], [2, 1])
+    for page in (whole, filtered, refreshed(api, whole), refreshed(api, filtered)):
+        assert "The latest are shown." in page
+        assert "Newer jobs" not in page
+    rows(database, "select soniq.enqueue('work', queue => 'other')")
+    for page, ids, latest in (
+        (whole, [3, 2, 1], "/jobs"),
+        (refreshed(api, whole), [3, 2, 1], "/jobs"),
+    ):
+        page = refreshed(api, page)
+        assert listed(page) == ids
+        assert f'Newer jobs are there. <a href="{latest}">Show them</a>' in page
+        assert "Back to the latest" not in page
+    assert "The latest are shown." in refreshed(api, filtered), "it does not match"
+    rows(database, "select soniq.enqueue('work', queue => 'mail')")
+    page = refreshed(api, filtered)
+    assert listed(page) == [2, 1]
+    assert '<a href="/jobs?queue=mail&amp;since=2h">Show them</a>' in page
+    assert listed(api.get(HOST + "/jobs?queue=mail&since=2h").text) == [5, 2, 1]
+    # A later page has nothing newer.
+    page = refreshed(api, api.get(HOST + "/jobs?before=3").text)
+    assert listed(page) == [2, 1]
+    assert "Newer jobs" not in page
+    assert "The latest are shown." not in page
+    # Of very many that have come in, not all are looked through.
+    filtered = api.get(HOST + "/jobs?queue=mail&since=2h").text
+    for count, told in ((99, "The latest are shown."), (1, "Newer jobs may match.")):
+        rows(database, "select soniq.enqueue('more') from generate_series(1, %s)", count)
+        assert told in refreshed(api, filtered)
+    assert error_of_page(api.get(HOST + "/jobs?pinned=x")) == "pinned is &#39;x&#39;"
+
+
+def error_of_page(answer: Any) -> str:
+    assert answer.status_code == 422
+    [message] = re.findall(r"<h1>A value is wrong</h1>\s*<p>([^<]*)</p>", answer.text)
+    return str(message)
+
+
+def test_a_page_of_what_waits_or_runs_is_always_of_now(database: str, api: TestClient) -> None:
+    rows(database, "select soniq.enqueue('work'), soniq.register_runner('vm')")
+    queued = api.get(HOST + "/jobs?status=queued").text
+    processing = api.get(HOST + "/jobs?status=processing").text
+    assert (listed(queued), listed(processing)) == ([1], [])
+    rows(database, "select soniq.claim(1)")
+    rows(database, "select soniq.enqueue('work') from generate_series(1, 2)")
+    queued, processing = refreshed(api, queued), refreshed(api, processing)
+    assert (listed(queued), listed(processing)) == ([3, 2], [1])
+    rows(database, "select soniq.claim(1)")
+    queued, processing = refreshed(api, queued), refreshed(api, processing)
+    assert (listed(queued), listed(processing)) == ([3], [2, 1])
+    for page in (queued, processing):
+        assert "Back to the latest" not in page
+
+
+def test_a_page_of_dead_letters_keeps_newer_ones_out_and_says_that_they_are_there(
+    database: str, api: TestClient
+) -> None:
+    first = bury(database, 2)
+    address = f"{HOST}/dead-letters/list?name=mail"
+    page = refreshed(api, api.get(address).text)
+    assert listed(page) == first[::-1]
+    assert "The latest are shown." in page
+    bury(database, 1, job="bills")
+    assert "The latest are shown." in refreshed(api, page)
+    newer = bury(database, 1)
+    page = refreshed(api, page)
+    assert listed(page) == first[::-1]
+    link = '<a href="/dead-letters/list?name=mail">Show them</a>'
+    assert f"Newer dead letters are there. {link}" in page
+    # Where none of those that it showed is left, it begins anew.
+    rows(database, "select soniq.delete_dead_letters(ids => %s)", first)
+    page = refreshed(api, page)
+    assert listed(page) == newer
+    assert "The latest are shown." in page
+
+
 def test_a_rare_job_is_found_by_going_on(database: str, api: TestClient) -> None:
     [(rare,)] = rows(database, "select soniq.enqueue('rare', queue => 'rare')")
     rows(database, "select soniq.enqueue('common') from generate_series(1, 4100)")

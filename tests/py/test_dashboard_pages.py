@@ -271,6 +271,29 @@ def test_a_page_follows_what_happens_and_leaves_the_viewer_their_place(
     expect(row.locator("td").nth(1)).to_have_text("31")
 
 
+def test_a_list_tells_of_newer_jobs_and_leaves_the_viewer_their_place(
+    page: Page, site: DashboardProcess, busy: str
+) -> None:
+    page.goto(f"{site.address}/jobs?queue=newsletters")
+    first = page.locator("tbody tr").first
+    chosen, place = first.get_attribute("id"), first.bounding_box()
+    [(newer,)] = rows(busy, "select soniq.enqueue('write_letter', queue => 'newsletters')")
+    expect(page.get_by_text("Newer jobs are there.")).to_be_visible()
+    assert (first.get_attribute("id"), first.bounding_box()) == (chosen, place)
+    page.screenshot(path=SCREENSHOTS / "jobs-newer-light.png")
+    page.get_by_role("link", name="Show them").click()
+    expect(page).to_have_url(f"{site.address}/jobs?queue=newsletters")
+    expect(page.locator(f"#job-{newer}")).to_be_visible()
+
+    # What waits is shown as it is now.
+    page.goto(f"{site.address}/jobs?queue=newsletters&status=queued")
+    rows(busy, "select soniq.cancel(%s)", newer)
+    [(newest,)] = rows(busy, "select soniq.enqueue('write_letter', queue => 'newsletters')")
+    expect(page.locator(f"#job-{newer}")).to_have_count(0)
+    expect(page.locator(f"#job-{newest}")).to_be_visible()
+    rows(busy, "select soniq.cancel(%s)", newest)
+
+
 def test_focus_stays_with_what_it_was_on_while_other_things_appear_before_it(
     page: Page, site: DashboardProcess, busy: str
 ) -> None:

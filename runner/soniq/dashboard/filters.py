@@ -48,6 +48,11 @@ class _Filter:
         """Whether anything but the place in the list is asked for."""
         return bool(self.query(before=None))
 
+    @property
+    def drains(self) -> bool:
+        """Whether what matches soon matches no more, so that it is of use only as it is now."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class JobFilter(_Filter):
@@ -64,6 +69,11 @@ class JobFilter(_Filter):
     until: datetime | None = None
     text: str | None = None
     before: int | None = None
+
+    @property
+    def drains(self) -> bool:
+        """Whether what matches soon matches no more, so that it is of use only as it is now."""
+        return self.status in ("queued", "processing")
 
 
 @dataclass(frozen=True, slots=True)
