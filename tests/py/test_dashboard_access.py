@@ -128,6 +128,47 @@ def test_without_a_key_everybody_may_look_and_nobody_act(database: str) -> None:
     assert rows(database, "select from soniq.queues") == []
 
 
+def test_an_open_dashboard_answers_to_no_name_that_another_site_could_have(
+    database: str, tmp_path: Path
+) -> None:
+    with running_dashboard(database, tmp_path, dashboard_host="0.0.0.0") as site:
+        warning = "whoever reaches 0.0.0.0 from other machines sees what is there: set SONIQ_DASHBOARD_API"
+        assert warning in site.log
+        for host in ("127.0.0.1", f"localhost:{site.port}", "LOCALHOST", "[::1]:80", "192.0.2.7:1"):
+            for path in ("/", "/api/stats"):
+                assert httpx.get(site.address + path, headers={"Host": host}).status_code == 200
+        for host in (
+            "evil.example",
+            "evil.example:80",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "[x",
+        ):
+            for path in ("/", "/api/stats", "/api/health", "/static/live.js"):
+                answer = httpx.get(site.address + path, headers={"Host": host})
+                assert answer.status_code == 421, (host, path)
+                assert "set SONIQ_DASHBOARD_API_KEY, with which it answers by" in answer.text
+                assert "content-security-policy" in answer.headers
+            told = httpx.get(f"{site.address}/api/stats", headers={"Host": host}).json()["error"]
+            assert told["code"] == "unknown_host"
+            assert f"does not answer as {host!r}" in told["message"]
+    with running_dashboard(database, tmp_path) as site:
+        assert "WARNING" not in site.log
+
+
+def test_by_which_names_a_dashboard_answers(database: str) -> None:
+    with visiting(database, hosts=["dashboard.example"]) as client:
+        assert client.get("/queues").status_code == 200
+        assert client.get("http://other.example/queues").status_code == 421
+    with visiting(database, hosts=["other.example"], api_key=KEY) as client:
+        assert client.get("/queues").status_code == 401
+    with visiting(database, hosts=["other.example"], trusted_header="X-User") as client:
+        assert client.get("/queues", headers={"X-User": "ada"}).status_code == 200
+    # Within an application of somebody's own, that is theirs to say.
+    with visiting(database) as client:
+        assert client.get("http://other.example/queues").status_code == 200
+
+
 PUBLIC = ("/api/health", "/static/style.css", "/static/live.js", "/static/icon.svg")
 PRIVATE = ("/", "/queues", "/jobs", "/jobs/1", "/dead-letters", "/schedules", "/runners")
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
@@ -31,16 +33,25 @@ class Access:
     """What the settings say about coming in.
 
     write: whether anybody may act. api_key: what lets programs and people in. trusted_header: in which a proxy says who
-    has signed in. With neither, everybody who reaches the dashboard may look.
+    has signed in. With neither, everybody who reaches the dashboard may look. hosts: the names by which it may be asked
+    for then, beside localhost and IP addresses; None: any.
 
     Raises BadSettings where everybody could act.
     """
 
-    def __init__(self, *, write: bool, api_key: str | None, trusted_header: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        write: bool,
+        api_key: str | None,
+        trusted_header: str | None,
+        hosts: Collection[str] | None = None,
+    ) -> None:
         check_access(write=write, api_key=api_key, trusted_header=trusted_header)
         self.write = write
         self.has_key = api_key is not None
         self.trusted_header = trusted_header
+        self.hosts = hosts
         self._api_key = (api_key or "").encode()
         # Of the key, so that several processes and one that was started anew understand each other's cookies.
         secret = self._api_key if api_key else secrets.token_bytes(32)
@@ -50,6 +61,24 @@ class Access:
     def is_open(self) -> bool:
         """Whether nobody has to say who they are."""
         return not self.has_key and self.trusted_header is None
+
+    def check_host(self, request: HTTPConnection) -> None:
+        """Raises Refusal where nobody has to sign in, and a name is asked for that another site may have given us.
+
+        Whoever has such a name lead to their server, and then to this one, reads by a browser's script what is shown.
+        """
+        if self.hosts is None or not self.is_open:
+            return
+        host = request.headers.get("host", "")
+        name = _without_port(host)
+        if not (name in {"localhost", *self.hosts} or _is_address(name)):
+            raise Refusal(
+                421,
+                "unknown_host",
+                f"This dashboard is open to all who reach it, and so does not answer as {_printable(host)!r}.",
+                "Ask for it at localhost or its IP address, or set SONIQ_DASHBOARD_API_KEY, with which it answers by"
+                " any name.",
+            )
 
     def visitor(self, request: HTTPConnection) -> Visitor | None:
         """Who sends a request; None where that has to be told first. Raises Refusal for a wrong key."""
@@ -151,6 +180,20 @@ class Access:
             httponly=True,
             samesite="strict",
         )
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _printable(text: str) -> str:

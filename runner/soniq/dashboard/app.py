@@ -1,7 +1,7 @@
 """The dashboard as an ASGI application: pages, API, static files, and what is around each answer."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from soniq.dashboard.pages.forms import page_before
 from soniq.dashboard.reaching import Reach
 from soniq.dashboard.refusals import Refusal
 from soniq.dashboard.rendering import page
-from soniq.dashboard.site import Site, path_below
+from soniq.dashboard.site import Site, path_below, site_of
 from soniq.database import masked
 from soniq.metrics import DatabaseMetrics
 
@@ -54,6 +54,7 @@ def dashboard(
     write: bool = False,
     api_key: str | None = None,
     trusted_header: str | None = None,
+    hosts: Collection[str] | None = None,
 ) -> FastAPI:
     """The dashboard of the Soniq in a database, as an ASGI application to be served or mounted.
 
@@ -66,11 +67,13 @@ def dashboard(
     api_key: 16 characters or more, without which nothing is shown: people sign in with it, programs send it as
         Authorization: Bearer.
     trusted_header: the header in which a proxy says who has signed in; nothing is shown to requests without it.
+    hosts: with neither of these, the names by which it answers beside localhost and IP addresses, so that no name of
+        another site leads scripts here; None: any.
 
     Raises BadSettings where everybody could act, or a key or header is not one.
     """
     site = Site(
-        access=Access(write=write, api_key=api_key, trusted_header=trusted_header),
+        access=Access(write=write, api_key=api_key, trusted_header=trusted_header, hosts=hosts),
         reach=Reach(database_url),
         metrics=DatabaseMetrics(database_url),
         place=masked(database_url),
@@ -107,7 +110,7 @@ def dashboard(
 
 
 class Around:
-    """Puts headers on each answer, makes one of what went wrong, and puts an end to what is read of a request."""
+    """Puts headers on each answer, also to what went wrong; knows where it may be asked for, and how much is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -144,6 +147,7 @@ class Around:
             await send(message)
 
         try:
+            site_of(Request(scope)).access.check_host(Request(scope))
             await self._app(scope, receive_some, send_with_headers)
         # Here and not by a handler of the application's, whose answer would come from outside of this.
         except Exception as error:
