@@ -305,6 +305,31 @@ def test_a_proxy_says_who_acts(database: str, caplog: pytest.LogCaptureFixture) 
         assert "This form is too old, or not of this dashboard." in stolen.text
 
 
+def test_a_proxy_s_header_is_read_as_proxies_write_it_and_trusted_only_once(database: str) -> None:
+    with visiting(database, trusted_header="X-Forwarded-User") as client:
+        page = client.get("/queues", headers={b"X-Forwarded-User": "Žofie Łąka".encode()})
+        assert "Žofie Łąka" in page.text
+        for names in (("ada", "eve"), ("eve", "ada"), ("ada", ""), ("ada", "ada")):
+            for path in ("/queues", "/api/queues"):
+                answer = client.get(path, headers=[("X-Forwarded-User", name) for name in names])
+                assert answer.status_code == 400
+                assert "X-Forwarded-User is there 2 times" in answer.text
+                assert "The proxy has to set it in place of what comes from outside" in answer.text
+
+
+def test_wrong_keys_are_logged_with_where_they_came_from(database: str, tmp_path: Path) -> None:
+    wrong = f"{KEY}x"
+    with running_dashboard(database, tmp_path, dashboard_api_key=KEY) as site:
+        bearer = {"Authorization": f"Bearer {wrong}"}
+        assert httpx.get(f"{site.address}/api/queues", headers=bearer).status_code == 401
+        assert httpx.post(f"{site.address}/sign-in", data={"key": wrong}).status_code == 401
+        assert site.log.count("WARNING soniq.dashboard: a wrong key came from 127.0.0.1\n") == 2
+        httpx.post(f"{site.address}/sign-in", data={"key": KEY})
+        httpx.get(site.address)
+        assert site.log.count("a wrong key") == 2
+        assert KEY not in site.log
+
+
 # Requests that other sites have a browser send.
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
+import logging
 import secrets
 import time
 from collections.abc import Collection
@@ -13,6 +14,8 @@ from starlette.responses import Response
 
 from soniq.dashboard.refusals import Refusal
 from soniq.settings import check_access
+
+log = logging.getLogger("soniq.dashboard")
 
 COOKIE = "soniq_session"
 TOKEN_FIELD = "token"
@@ -81,26 +84,30 @@ class Access:
             )
 
     def visitor(self, request: HTTPConnection) -> Visitor | None:
-        """Who sends a request; None where that has to be told first. Raises Refusal for a wrong key."""
+        """Who sends a request; None where that has to be told first. Raises Refusal for a wrong key, or two names."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if self.has_key and scheme.lower() == "bearer":
-            if not self.is_key(given.strip()):
-                raise Refusal(
-                    401,
-                    "unauthorized",
-                    "The key is not the right one.",
-                    "Send that of SONIQ_DASHBOARD_API_KEY.",
-                )
+            self.check_key(request, given.strip())
             return Visitor("a program with the key", "bearer")
-        if self.trusted_header and (name := request.headers.get(self.trusted_header, "").strip()):
+        if name := self._named_by_proxy(request):
             return Visitor(_printable(name), "proxy")
         if self.has_key and self._is_session(request.cookies.get(COOKIE, "")):
             return Visitor("somebody with the key", "session")
         return Visitor("somebody", "open") if self.is_open else None
 
-    def is_key(self, given: str) -> bool:
-        """Whether this is the key; takes as long for a wrong one."""
-        return self.has_key and hmac.compare_digest(given.encode(errors="replace"), self._api_key)
+    def check_key(self, request: HTTPConnection, given: str) -> None:
+        """Raises Refusal for a wrong key, and notes where it came from; takes as long for it as for the right one."""
+        if self.has_key and hmac.compare_digest(given.encode(errors="replace"), self._api_key):
+            return
+        log.warning(
+            "a wrong key came from %s", request.client.host if request.client else "nowhere"
+        )
+        raise Refusal(
+            401,
+            "unauthorized",
+            "The key is not the right one.",
+            "Send that of SONIQ_DASHBOARD_API_KEY.",
+        )
 
     def sign_in(self, response: Response, request: HTTPConnection) -> None:
         """Gives a browser a session."""
@@ -152,6 +159,21 @@ class Access:
                 f"The request comes from {_printable(origin)}, and this is {request.headers.get('host')}.",
                 "Act on the dashboard's own pages; a proxy has to pass the Host header on.",
             )
+
+    def _named_by_proxy(self, request: HTTPConnection) -> str:
+        if self.trusted_header is None:
+            return ""
+        names = request.headers.getlist(self.trusted_header)
+        if len(names) > 1:
+            # One of them is the proxy's, and nothing tells which.
+            raise Refusal(
+                400,
+                "bad_request",
+                f"{self.trusted_header} is there {len(names)} times, so nothing tells who has signed in.",
+                "The proxy has to set it in place of what comes from outside, not beside that.",
+            )
+        # Starlette takes headers to be Latin-1.
+        return "".join(names).encode("latin-1").decode(errors="replace").strip()
 
     def _proxy_says(self, request: HTTPConnection) -> str:
         return request.headers.get(self.trusted_header, "") if self.trusted_header else ""

@@ -19,8 +19,10 @@ async def sign_in(request: Request) -> Response:
     access = site_of(request).access
     access.check_origin(request)
     form = await request.form(max_files=0)
-    if not access.is_key(text_of(form, "key")):
-        refusal = Refusal(401, "unauthorized", "The key is not the right one.", "Try again.")
+    given = text_of(form, "key")
+    try:
+        access.check_key(request, given)
+    except Refusal as refusal:
         return page(
             request,
             "sign_in.html",
