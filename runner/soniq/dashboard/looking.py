@@ -29,8 +29,6 @@ PAGE = 50
 WINDOW = 2000
 WINDOW_OF_ARGS = 500
 WINDOW_OF_LETTERS = 500  # they carry their errors
-# And so many that have come in since a list was first shown, beside the list itself.
-WINDOW_OF_NEWER = 100
 SCHEDULES_A_PAGE = 200
 MOST_RUNNERS = 200
 # Of what a runner has at work.
@@ -198,7 +196,7 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
 
 async def newer_jobs(database: Database, wanted: JobFilter, than: int) -> Newer:
     """Whether a list that began with this job would begin with another by now."""
-    window = WINDOW_OF_NEWER if wanted.is_narrow else 1
+    window = PAGE if wanted.is_narrow else 1
     found = await _matching_jobs(database, wanted, window, above=than)
     return _newer(bool(found["ids"]), found["looked_at"] == window)
 
@@ -436,7 +434,7 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
 
 async def newer_letters(database: Database, wanted: LetterFilter, than: int) -> Newer:
     """Whether a list that began with this dead letter would begin with another by now."""
-    window = WINDOW_OF_NEWER if wanted.is_narrow else 1
+    window = PAGE if wanted.is_narrow else 1
     looked_at = await _latest_letters(database, wanted, window, above=than)
     return _newer(any(each["matches"] for each in looked_at), len(looked_at) == window)
 
