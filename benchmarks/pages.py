@@ -113,7 +113,8 @@ def _paths() -> Iterator[str]:
     yield from ("/queues", f"/queue?name={queue}", f"/queue?name={queue}&span=week")
     yield "/jobs"
     yield from (
-        f"/jobs?status={status}" for status in ("queued", "processing", "done", "cancelled")
+        f"/jobs?status={status}"
+        for status in ("queued", "processing", "done", "cancelled", "dead_letter")
     )
     yield from (
         f"/jobs?queue={queue}",
@@ -127,6 +128,10 @@ def _paths() -> Iterator[str]:
     yield f"/jobs/{job}"
     yield from ("/dead-letters", "/dead-letters/list", "/dead-letters/list?error_type=Bench")
     yield f"/dead-letters/list?error_type=Bench&pinned={pinned}"
-    yield "/dead-letters/list?name=job+5&error_type=Bench&error_pattern=5"
+    yield f"/dead-letters/list?queue={queue}&waiting=true"
+    group = "name=job+5&error_type=Bench&error_pattern=5"
+    yield f"/dead-letters/list?{group}"
+    yield from ("/dead-letters/replay", f"/dead-letters/replay?{group}", "/dead-letters/delete")
     yield from ("/schedules", f"/schedule?name={quote('bench 5')}", "/runners")
     yield from ("/api/stats", "/api/queues", "/api/runners", "/api/schedules", "/api/dead-letters")
+    yield from ("/api/dead-letters/groups", "/api/metrics", "/runners?id=1")

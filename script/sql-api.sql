@@ -48,7 +48,7 @@ values
   ),
   (
     'Watching',
-    'What a scraper calls. For people there are the views `soniq.concerns`, `soniq.queue_stats`, `soniq.job_stats`, `soniq.runner_stats` and `soniq.dead_letter_groups`.',
+    'What a scraper calls. For people there are the views `soniq.concerns`, `soniq.queue_stats`, `soniq.job_stats`, `soniq.runner_stats`, `soniq.schedule_stats` and `soniq.dead_letter_groups`.',
     '{metrics, history}'
   ),
   (

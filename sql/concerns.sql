@@ -4,7 +4,7 @@
 create or replace function soniq._in_words(length interval)
 returns text
 language sql
-immutable
+stable
 parallel safe
 as $$
   select case
@@ -19,7 +19,7 @@ $$;
 create or replace function soniq._jobs_in_words(jobs bigint)
 returns text
 language sql
-immutable
+stable
 parallel safe
 as $$
   select pg_catalog.ltrim(pg_catalog.to_char(_jobs_in_words.jobs, '999,999,999,999')) || case _jobs_in_words.jobs when 1 then ' job' else ' jobs' end;
@@ -97,15 +97,24 @@ returns table (severity integer, kind text, subject text, message text, weight d
 language sql
 volatile
 as $$
+  with minute as materialized (
+    select noted.began_at, noted.done, noted.failed, noted.dead
+    from soniq.history as noted
+    where noted.queue = ''
+      and noted.span = interval '1 minute'
+      and noted.began_at > soniq.clock() - interval '1 hour'
+  )
   select
     2,
     'jobs_given_up',
     null,
     pg_catalog.format('%s given up in the last hour', soniq._jobs_in_words(jobs => lately.dead)),
     lately.dead::double precision
-  from soniq.history(length => '1 hour') as lately
-  where lately.is_whole
-    and lately.dead > 0
+  from (
+    select sum(minute.dead)::bigint as dead
+    from minute
+  ) as lately
+  where lately.dead > 0
   union all
   select
     case when lately.failed > lately.done then 2 else 3 end,
@@ -116,9 +125,12 @@ as $$
       soniq._jobs_in_words(jobs => lately.failed), soniq._jobs_in_words(jobs => lately.done)
     ),
     lately.failed
-  from soniq.history(length => '10 minutes') as lately
-  where lately.is_whole
-    and lately.failed >= 10
+  from (
+    select sum(minute.failed)::bigint as failed, sum(minute.done)::bigint as done
+    from minute
+    where minute.began_at > soniq.clock() - interval '10 minutes'
+  ) as lately
+  where lately.failed >= 10
     and lately.failed * 10 > lately.done;
 $$;
 
@@ -139,11 +151,7 @@ as $$
         )
     end,
     lag.seconds
-  from (
-    select metric.value
-    from soniq._upkeep_metrics() as metric
-    where metric.name = 'soniq_tick_lag_seconds'
-  ) as lag (seconds)
+  from soniq._tick_lag() as lag (seconds)
   where lag.seconds > 120
   union all
   select
@@ -168,9 +176,10 @@ as $$
     extract(epoch from soniq.clock() - schedule.next_run_at)::double precision
   from (
     select due.name, due.next_run_at
-    from soniq.schedules as due
-    where not due.paused
-      and due.next_run_at < soniq.clock() - interval '1 minute'
+    from soniq._late_before() as late (before)
+    join soniq.schedules as due
+      on due.next_run_at < late.before -- which has an index
+    where soniq._schedule_state(schedule => due, late_before => late.before) = 'late'
     order by due.next_run_at
     limit 10
   ) as schedule

@@ -58,7 +58,7 @@ as $$
     min(letter.dead_at),
     max(letter.dead_at),
     max(letter.id),
-    pg_catalog.bool_or(letter.read = _group_letters.most)
+    pg_catalog.bool_or(letter.read = _group_letters.most) or pg_catalog.count(*) over () > 100
   from (
     select latest.*, pg_catalog.count(*) over () as read
     from (
@@ -134,12 +134,12 @@ comment on view soniq.dead_letter_groups is
 comment on column soniq.dead_letter_groups.job_name is 'Which job.';
 comment on column soniq.dead_letter_groups.error_type is 'The type of the last error; empty if it told none.';
 comment on column soniq.dead_letter_groups.error_pattern is
-  'The beginning of its message, with # for UUIDs and for what has four digits in a row, so that messages that differ in an id are one; empty if it told none.';
+  'The beginning of its message, in one line, with # for UUIDs, hexadecimal addresses and what has four digits in a row, so that messages that differ in an id are one; empty if it told none.';
 comment on column soniq.dead_letter_groups.letters is 'How many.';
 comment on column soniq.dead_letter_groups.first_at is 'When the first of them was given up.';
 comment on column soniq.dead_letter_groups.last_at is 'When the last of them was.';
 comment on column soniq.dead_letter_groups.latest_id is 'The highest id among them.';
-comment on column soniq.dead_letter_groups.is_partial is 'True where there are more dead letters than were looked at.';
+comment on column soniq.dead_letter_groups.is_partial is 'True where there are more dead letters than were looked at, or more groups than the hundred largest.';
 comment on column soniq.dead_letter_groups.count_age is 'How long ago they were counted; 0 if just now.';
 
 -- Declared immutable and of one expression, so that the planner puts it in place of the call, and finds the indexes.
@@ -176,8 +176,7 @@ comment on function soniq._is_selected(
 ) is
 'Whether a dead letter matches all that is given, and, where only_waiting, was never replayed.';
 
--- Each call is planned for what it is given: a plan for any selection would read all letters for each batch.
-create or replace function soniq._choose_letters(
+create or replace function soniq._selected_letters(
   ids bigint[],
   job_name text,
   queue text,
@@ -185,80 +184,84 @@ create or replace function soniq._choose_letters(
   before timestamptz,
   error_type text,
   error_pattern text,
-  everything boolean,
   max_letters integer,
   after_id bigint,
-  only_waiting boolean,
-  to_lock boolean
+  only_waiting boolean
+)
+returns setof soniq.dead_letter_jobs
+language sql
+stable
+as $$
+  select letter.*
+  from soniq.dead_letter_jobs as letter
+  where soniq._is_selected(
+      letter => letter,
+      ids => _selected_letters.ids,
+      job_name => _selected_letters.job_name,
+      queue => _selected_letters.queue,
+      since => _selected_letters.since,
+      before => _selected_letters.before,
+      error_type => _selected_letters.error_type,
+      error_pattern => _selected_letters.error_pattern,
+      after_id => _selected_letters.after_id,
+      only_waiting => _selected_letters.only_waiting
+    )
+  order by letter.id
+  limit _selected_letters.max_letters;
+$$;
+
+comment on function soniq._selected_letters(
+  bigint[], text, text, timestamptz, timestamptz, text, text, integer, bigint, boolean
+) is
+'The dead letters that are selected, the lowest ids first.';
+
+-- Under the lock a letter is looked at again: what another session has just replayed is passed over for the next.
+create or replace function soniq._lock_letters(
+  ids bigint[],
+  job_name text,
+  queue text,
+  since timestamptz,
+  before timestamptz,
+  error_type text,
+  error_pattern text,
+  max_letters integer,
+  after_id bigint,
+  only_waiting boolean
 )
 returns bigint[]
 language plpgsql
 volatile
-set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_selection(
-    ids => _choose_letters.ids,
-    job_name => _choose_letters.job_name,
-    queue => _choose_letters.queue,
-    since => _choose_letters.since,
-    before => _choose_letters.before,
-    error_type => _choose_letters.error_type,
-    error_pattern => _choose_letters.error_pattern,
-    everything => _choose_letters.everything,
-    max_letters => _choose_letters.max_letters
-  );
-
-  -- Under the lock a letter is looked at again: what another session has just replayed is passed over for the next.
-  if _choose_letters.to_lock then
-    return array(
-      select letter.id
-      from soniq.dead_letter_jobs as letter
-      where soniq._is_selected(
-          letter => letter,
-          ids => _choose_letters.ids,
-          job_name => _choose_letters.job_name,
-          queue => _choose_letters.queue,
-          since => _choose_letters.since,
-          before => _choose_letters.before,
-          error_type => _choose_letters.error_type,
-          error_pattern => _choose_letters.error_pattern,
-          after_id => _choose_letters.after_id,
-          only_waiting => _choose_letters.only_waiting
-        )
-      order by letter.id
-      limit _choose_letters.max_letters
-      for update
-    );
-  end if;
-
   return array(
     select letter.id
     from soniq.dead_letter_jobs as letter
     where soniq._is_selected(
         letter => letter,
-        ids => _choose_letters.ids,
-        job_name => _choose_letters.job_name,
-        queue => _choose_letters.queue,
-        since => _choose_letters.since,
-        before => _choose_letters.before,
-        error_type => _choose_letters.error_type,
-        error_pattern => _choose_letters.error_pattern,
-        after_id => _choose_letters.after_id,
-        only_waiting => _choose_letters.only_waiting
+        ids => _lock_letters.ids,
+        job_name => _lock_letters.job_name,
+        queue => _lock_letters.queue,
+        since => _lock_letters.since,
+        before => _lock_letters.before,
+        error_type => _lock_letters.error_type,
+        error_pattern => _lock_letters.error_pattern,
+        after_id => _lock_letters.after_id,
+        only_waiting => _lock_letters.only_waiting
       )
     order by letter.id
-    limit _choose_letters.max_letters
+    limit _lock_letters.max_letters
+    for update
   );
 end;
 $$;
 
-comment on function soniq._choose_letters(
-  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean, boolean
+comment on function soniq._lock_letters(
+  bigint[], text, text, timestamptz, timestamptz, text, text, integer, bigint, boolean
 ) is
-'The ids of the dead letters that are selected, the lowest first, locked if asked for.';
+'Locks the dead letters that are selected, and answers with their ids, the lowest first.';
 
+-- Each call is planned for what it is given: a plan for any selection would read all letters for each batch.
 create or replace function soniq.replay_dead_letters(
   ids bigint[] default null,
   job_name text default null,
@@ -277,12 +280,16 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
   -- Who names a letter means it, also a second time; who names a crowd means those that wait.
-  chosen constant bigint[] := soniq._choose_letters(
+  only_waiting constant boolean := replay_dead_letters.ids is null;
+  chosen bigint[];
+begin
+  perform soniq._check_selection(
     ids => replay_dead_letters.ids,
     job_name => replay_dead_letters.job_name,
     queue => replay_dead_letters.queue,
@@ -291,20 +298,39 @@ declare
     error_type => replay_dead_letters.error_type,
     error_pattern => replay_dead_letters.error_pattern,
     everything => replay_dead_letters.everything,
-    max_letters => replay_dead_letters.max_letters,
-    after_id => replay_dead_letters.after_id,
-    only_waiting => replay_dead_letters.ids is null,
-    to_lock => replay_dead_letters.dry_run is not true
+    max_letters => replay_dead_letters.max_letters
   );
-begin
+
   if replay_dead_letters.dry_run then
     return query
     select letter.id, letter.job_name, letter.queue, null::bigint
-    from soniq.dead_letter_jobs as letter
-    where letter.id = any (chosen)
-    order by letter.id;
+    from soniq._selected_letters(
+      ids => replay_dead_letters.ids,
+      job_name => replay_dead_letters.job_name,
+      queue => replay_dead_letters.queue,
+      since => replay_dead_letters.since,
+      before => replay_dead_letters.before,
+      error_type => replay_dead_letters.error_type,
+      error_pattern => replay_dead_letters.error_pattern,
+      max_letters => replay_dead_letters.max_letters,
+      after_id => replay_dead_letters.after_id,
+      only_waiting => only_waiting
+    ) as letter;
     return;
   end if;
+
+  chosen := soniq._lock_letters(
+    ids => replay_dead_letters.ids,
+    job_name => replay_dead_letters.job_name,
+    queue => replay_dead_letters.queue,
+    since => replay_dead_letters.since,
+    before => replay_dead_letters.before,
+    error_type => replay_dead_letters.error_type,
+    error_pattern => replay_dead_letters.error_pattern,
+    max_letters => replay_dead_letters.max_letters,
+    after_id => replay_dead_letters.after_id,
+    only_waiting => only_waiting
+  );
 
   update soniq.dead_letter_jobs as letter
   set replay_count = letter.replay_count + 1,
@@ -385,17 +411,21 @@ create or replace function soniq.delete_dead_letters(
   everything boolean default false,
   max_letters integer default null,
   after_id bigint default null,
-  dry_run boolean default false
+  dry_run boolean default false,
+  only_waiting boolean default false
 )
-returns table (dead_letter_id bigint)
+returns setof soniq.deleted_letter
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
-  chosen constant bigint[] := soniq._choose_letters(
+  chosen bigint[];
+begin
+  perform soniq._check_selection(
     ids => delete_dead_letters.ids,
     job_name => delete_dead_letters.job_name,
     queue => delete_dead_letters.queue,
@@ -404,27 +434,56 @@ declare
     error_type => delete_dead_letters.error_type,
     error_pattern => delete_dead_letters.error_pattern,
     everything => delete_dead_letters.everything,
-    max_letters => delete_dead_letters.max_letters,
-    after_id => delete_dead_letters.after_id,
-    only_waiting => false,
-    to_lock => delete_dead_letters.dry_run is not true
+    max_letters => delete_dead_letters.max_letters
   );
-begin
-  if delete_dead_letters.dry_run is not true then
-    delete from soniq.dead_letter_jobs as letter
-    where letter.id = any (chosen);
+
+  if delete_dead_letters.dry_run then
+    return query
+    select letter.id, letter.job_name, letter.queue
+    from soniq._selected_letters(
+      ids => delete_dead_letters.ids,
+      job_name => delete_dead_letters.job_name,
+      queue => delete_dead_letters.queue,
+      since => delete_dead_letters.since,
+      before => delete_dead_letters.before,
+      error_type => delete_dead_letters.error_type,
+      error_pattern => delete_dead_letters.error_pattern,
+      max_letters => delete_dead_letters.max_letters,
+      after_id => delete_dead_letters.after_id,
+      only_waiting => delete_dead_letters.only_waiting is true
+    ) as letter;
+    return;
   end if;
 
+  chosen := soniq._lock_letters(
+    ids => delete_dead_letters.ids,
+    job_name => delete_dead_letters.job_name,
+    queue => delete_dead_letters.queue,
+    since => delete_dead_letters.since,
+    before => delete_dead_letters.before,
+    error_type => delete_dead_letters.error_type,
+    error_pattern => delete_dead_letters.error_pattern,
+    max_letters => delete_dead_letters.max_letters,
+    after_id => delete_dead_letters.after_id,
+    only_waiting => delete_dead_letters.only_waiting is true
+  );
+
   return query
-  select each.id
-  from pg_catalog.unnest(chosen) as each (id);
+  with gone as (
+    delete from soniq.dead_letter_jobs as letter
+    where letter.id = any (chosen)
+    returning letter.id, letter.job_name, letter.queue
+  )
+  select gone.id, gone.job_name, gone.queue
+  from gone
+  order by gone.id;
 end;
 $$;
 
 comment on function soniq.delete_dead_letters(
-  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean
+  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean, boolean
 ) is
-'Deletes dead letters for good, replayed or not, and answers with their ids, in order.
+'Deletes dead letters for good, and answers with each, its job name and its queue, in the order of their ids.
 
 ids, job_name, queue: those that match all that is given.
 since, before: of these those that died at this time or later, and before that one.
@@ -433,6 +492,7 @@ everything: all of them.
 max_letters: at most so many, those with the lowest ids.
 after_id: only those with a higher id; for working in batches, the last that the call before answered with.
 dry_run: deletes nothing and answers with what would be deleted.
+only_waiting: of these those that were not replayed; otherwise those that were, too.
 
 Errors: SQ012 max_letters, SQ014 no selection, everything with a filter, or since later than before.';
 

@@ -13,7 +13,7 @@
 --   grant execute on function soniq.enqueue to shop;
 
 -- Each public function is named here, so that none is without a decision. Underscore functions are the owner's alone, but for
--- those behind the views and policies: a view reads tables with its owner's rights, and calls functions with its reader's.
+-- those behind the views: a view reads tables with its owner's rights, and calls functions with its reader's.
 create or replace function soniq._rights()
 returns table (kind text, name text, columns text[], roles text[])
 language sql
@@ -52,18 +52,19 @@ as $$
     ('function', 'metrics', null, '{runner,observer,admin}'),
     ('function', 'preview_schedule', null, '{observer,admin}'),
     ('function', 'version', null, '{runner,observer,admin}'),
-    ('function', '_bound_tenant', null, '{observer,admin}'),
     ('function', '_concerns', null, '{observer,admin}'),
     ('function', '_dead_letter_groups', null, '{admin}'),
     ('function', '_job_stats', null, '{observer,admin}'),
     ('function', '_queue_counts', null, '{observer,admin}'),
     ('function', '_queue_stats', null, '{observer,admin}'),
     ('function', '_runner_stats', null, '{observer,admin}'),
+    ('function', '_schedule_stats', null, '{observer,admin}'),
     ('relation', 'concerns', null, '{observer,admin}'),
     ('relation', 'job_stats', null, '{observer,admin}'),
     ('relation', 'queue_counts', null, '{observer,admin}'),
     ('relation', 'queue_stats', null, '{observer,admin}'),
     ('relation', 'runner_stats', null, '{observer,admin}'),
+    ('relation', 'schedule_stats', null, '{observer,admin}'),
     ('relation', 'chores', null, '{observer,admin}'),
     ('relation', 'job_types', null, '{observer,admin}'),
     ('relation', 'lanes', null, '{observer,admin}'),
@@ -282,6 +283,9 @@ begin
   end if;
 
   revoke all on all functions in schema soniq from public;
+  -- The policies ask it with the rights of whoever reads, who may have been granted a table or view alone. It tells
+  -- nothing but the caller's own tenant.
+  grant all on function soniq._bound_tenant() to public;
   perform soniq._revoke_roles();
   for granted in
     select own.kind, own.name, own.columns, 'soniq_' || role.name as grantee, function.oid::regprocedure as routine
@@ -326,8 +330,13 @@ comment on function soniq.grant_roles() is
 
 Roles that there are not are left out, and where there is no soniq_owner of which the caller is a member, the owner stays who it is. A warning says so, and what an administrator has to run. Where jobs run already, a change of owner waits for a moment at which nobody uses a table.';
 
+-- Bindings outlive the functions, with which the policies go, and a release may bring tables that need one.
 do $$
 begin
   perform soniq.grant_roles();
+  lock table soniq.tenant_logins in share row exclusive mode;
+  if exists (select from soniq.tenant_logins) then
+    perform soniq._keep_tenants_apart();
+  end if;
 end;
 $$;

@@ -62,10 +62,14 @@ as $$
   );
 $$;
 
+comment on function soniq._sum_of(bigint[], bigint[]) is
+'Two counts by size added up.';
+
 create or replace function soniq._percentile(by_size bigint[], share double precision)
 returns interval
 language sql
 immutable
+strict
 parallel safe
 as $$
   select interval '1 second' * (
@@ -91,7 +95,7 @@ $$;
 comment on function soniq._percentile(bigint[], double precision) is
 'The duration that this share of them did not exceed, as if those of one size lay evenly within it; NULL for no durations.';
 
-create or replace function soniq._finished_by_queue(since timestamptz)
+create or replace function soniq._finished_by_queue(since timestamptz, until timestamptz)
 returns table (queue text, done bigint, cancelled bigint, failed bigint, wait_times bigint[], run_times bigint[])
 language sql
 volatile
@@ -112,11 +116,12 @@ as $$
     )
   from soniq._recently_finished(since => _finished_by_queue.since) as finished
   where finished.finished_at > _finished_by_queue.since
+    and finished.finished_at <= _finished_by_queue.until
   group by finished.queue;
 $$;
 
-comment on function soniq._finished_by_queue(timestamptz) is
-'What finished since then, by queue.';
+comment on function soniq._finished_by_queue(timestamptz, timestamptz) is
+'What finished between the two times, by queue.';
 
 create or replace function soniq._note_history(since timestamptz, counted soniq.tallies)
 returns void
@@ -126,34 +131,22 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  from_time constant timestamptz := greatest(since, counted.taken_at - interval '1 hour');
   -- What was counted belongs to the span that most of the time between was in.
-  middle constant timestamptz := from_time + (counted.taken_at - from_time) / 2;
+  middle constant timestamptz := since + (counted.taken_at - since) / 2;
 begin
   insert into soniq.history as known (
     queue, span, began_at, done, cancelled, failed, dead, most_ready, longest_wait, wait_times, run_times
   )
   with live as (
-    select each.queue, each.ready, each.failed, each.oldest_ready_at
-    from pg_catalog.jsonb_to_recordset(counted.queues) as each (
-      queue text,
-      ready bigint,
-      failed bigint,
-      oldest_ready_at timestamptz
-    )
-  ),
-  head as (
-    select each.queue, min(each.scheduled_at) as scheduled_at
-    from pg_catalog.jsonb_to_recordset(counted.heads) as each (queue text, scheduled_at timestamptz)
-    where each.scheduled_at <= counted.taken_at
-    group by each.queue
+    select *
+    from soniq._tallied_queues(tally => counted)
   ),
   buried as (
     select letter.queue, pg_catalog.count(*) as jobs
     from (
       select latest.queue
       from soniq.dead_letter_jobs as latest
-      where latest.dead_at > from_time
+      where latest.dead_at > since
         and latest.dead_at <= counted.taken_at
       limit 10000
     ) as letter
@@ -171,11 +164,11 @@ begin
       coalesce(finished.wait_times, soniq._by_size(durations => null, weight => 1)) as wait_times,
       coalesce(finished.run_times, soniq._by_size(durations => null, weight => 1)) as run_times
     from live
-    full join soniq._finished_by_queue(since => from_time) as finished
+    full join soniq._finished_by_queue(since => since, until => counted.taken_at) as finished
       on finished.queue = live.queue
     full join buried
       on buried.queue = coalesce(live.queue, finished.queue)
-    left join head
+    left join soniq._tallied_heads(tally => counted) as head
       on head.queue = live.queue
   ),
   noted as (
@@ -226,7 +219,7 @@ end;
 $$;
 
 comment on function soniq._note_history(timestamptz, soniq.tallies) is
-'Adds to the history what happened between then and a tally, at most an hour.';
+'Adds to the history what happened between then and a tally.';
 
 create or replace function soniq._prune_history()
 returns void
@@ -280,7 +273,8 @@ language plpgsql
 volatile
 as $$
 begin
-  if length is null or length not between interval '1 minute' and interval '1 year' then
+  -- As intervals compare, a year has 360 days.
+  if length is null or length not between interval '1 minute' and interval '366 days' then
     perform soniq._refuse(
       'SQ006',
       pg_catalog.format('length is %s', coalesce(length::text, 'NULL')),
@@ -402,7 +396,7 @@ length: how far back, 1 minute to 1 year; hours are kept for soniq.settings.hist
 queue: of this queue; NULL is all together.
 
 done, cancelled, dead: jobs that were done, cancelled, given up. failed: jobs of which an attempt failed.
-most_ready, longest_wait: the most ready jobs and the longest that the oldest of them had been due, of what was looked at once a minute.
+most_ready, longest_wait: the most ready jobs and the longest that the oldest of them had been due, of what was looked at once a minute. Of jobs given up, at most 10,000 a minute are counted.
 wait_p50, wait_p95, wait_p99: of the jobs done, what half of them, 95 and 99 percent did not exceed from being due to their last attempt; run_p50, run_p95, run_p99: and from there to their end.
 
 Errors: SQ006 length, SQ027 the login is bound to a tenant.';

@@ -1,4 +1,4 @@
--- What an operator watches: metrics() for a scraper, and three views for people and dashboards.
+-- What an operator watches: metrics() for a scraper, and four views for people and dashboards.
 --
 -- A scrape comes every few seconds whatever the backlog, so each of these reads less than 200 pages with ten million
 -- jobs, ten queues and three priorities.
@@ -230,17 +230,8 @@ begin
     group by letter.queue
   ),
   tallied as (
-    select each.*
-    from pg_catalog.jsonb_to_recordset(tally.queues) as each (
-      queue text,
-      ready bigint,
-      scheduled bigint,
-      processing bigint,
-      overdue bigint,
-      dead_letters bigint,
-      is_estimate boolean,
-      oldest_ready_at timestamptz
-    )
+    select *
+    from soniq._tallied_queues(tally => tally)
   )
   select
     known.queue,
@@ -345,12 +336,6 @@ begin
 
   tally := soniq._latest_tally();
   return query
-  with head as (
-    select each.queue, min(each.scheduled_at) as scheduled_at
-    from pg_catalog.jsonb_to_recordset(tally.heads) as each (queue text, scheduled_at timestamptz)
-    where each.scheduled_at <= tally.taken_at
-    group by each.queue
-  )
   select
     coalesce(counted.queue, setting.queue),
     coalesce(counted.ready, 0),
@@ -360,21 +345,13 @@ begin
     coalesce(counted.dead_letters, 0),
     coalesce(counted.is_estimate, false),
     greatest(as_of - tally.taken_at, interval '0'),
-    case when counted.ready > 0 then as_of - least(head.scheduled_at, counted.oldest_ready_at) end,
+    -- As of then: since then it may have been taken, and the queue be quick.
+    case when counted.ready > 0 then tally.taken_at - least(head.scheduled_at, counted.oldest_ready_at) end,
     coalesce(setting.paused, false)
-  from pg_catalog.jsonb_to_recordset(tally.queues) as counted (
-    queue text,
-    ready bigint,
-    scheduled bigint,
-    processing bigint,
-    overdue bigint,
-    dead_letters bigint,
-    is_estimate boolean,
-    oldest_ready_at timestamptz
-  )
+  from soniq._tallied_queues(tally => tally) as counted
   full join soniq.queues as setting
     on setting.queue = counted.queue
-  left join head
+  left join soniq._tallied_heads(tally => tally) as head
     on head.queue = counted.queue
   order by 1;
 end;
@@ -636,21 +613,29 @@ as $$
 $$;
 
 -- How late chores are done tells when a tick was last made, without a row that each tick would have to write.
+create or replace function soniq._tick_lag()
+returns double precision
+language sql
+volatile
+as $$
+  select case chore.due_at
+    when '-infinity' then 'infinity'
+    when 'infinity' then 0
+    else greatest(extract(epoch from soniq.clock() - chore.due_at), 0)::double precision
+  end
+  from soniq.chores as chore
+  where chore.chore = 'absent_runners';
+$$;
+
+comment on function soniq._tick_lag() is
+'How late tick() is with what it does once a minute, in seconds; Infinity if it was never called.';
+
 create or replace function soniq._upkeep_metrics()
 returns table (name text, labels jsonb, value double precision)
 language sql
 volatile
 as $$
-  select
-    'soniq_tick_lag_seconds',
-    jsonb '{}',
-    case chore.due_at
-      when '-infinity' then 'infinity'
-      when 'infinity' then 0
-      else greatest(extract(epoch from soniq.clock() - chore.due_at), 0)::double precision
-    end
-  from soniq.chores as chore
-  where chore.chore = 'absent_runners'
+  select 'soniq_tick_lag_seconds', jsonb '{}', soniq._tick_lag()
   union all
   select 'soniq_default_partition_rows', '{}', pg_catalog.count(*)
   from (

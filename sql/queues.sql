@@ -45,7 +45,7 @@ comment on function soniq.configure_queue(text, integer, integer, interval, inte
 'Sets a queue''s defaults for jobs whose type has none; NULL leaves a matter to soniq.settings. Jobs already enqueued keep their priority, max_attempts and timeout, and the queue stays paused if it was.
 
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
-max_depth: how many jobs may wait in it, 1 to 1000000; enqueue() and enqueue_many() refuse more. NULL is no limit. Each enqueue into such a queue counts what waits there, some ten thousand in a millisecond.
+max_depth: how many jobs may wait in it, 1 to 1000000; enqueue() and enqueue_many() refuse more. NULL is no limit. For a login that is bound to a tenant, its own tenant''s jobs alone are counted, so that each tenant may have as many. Each enqueue into such a queue counts what waits there, some ten thousand in a millisecond.
 
 Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention, SQ023 max_depth, SQ027 the login is bound to a tenant.';
 

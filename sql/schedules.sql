@@ -604,3 +604,76 @@ comment on function soniq.preview_schedule(text, integer) is
 runs: how many, 1 to 1000.
 
 Errors: SQ012 runs, SQ020 no such schedule.';
+
+-- How they stand.
+
+create or replace function soniq._schedule_state(schedule soniq.schedules, late_before timestamptz)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select case
+    when (_schedule_state.schedule).paused then 'paused'
+    when (_schedule_state.schedule).next_run_at is null then 'ended'
+    when (_schedule_state.schedule).next_run_at < _schedule_state.late_before then 'late'
+    else 'active'
+  end;
+$$;
+
+comment on function soniq._schedule_state(soniq.schedules, timestamptz) is
+'paused; ended, if it is never due again; late, if it was due before a time; or active.';
+
+create or replace function soniq._late_before()
+returns timestamptz
+language sql
+volatile
+as $$
+  select soniq.clock() - settings.schedule_tolerance
+  from soniq.settings as settings;
+$$;
+
+comment on function soniq._late_before() is
+'A schedule that was due before then is late.';
+
+create or replace function soniq._schedule_stats()
+returns table (
+  name text,
+  job_name text,
+  state text,
+  next_run_at timestamptz,
+  last_due_at timestamptz,
+  last_job_id bigint
+)
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    schedule.name,
+    schedule.job_name,
+    soniq._schedule_state(schedule => schedule, late_before => late.before),
+    schedule.next_run_at,
+    schedule.last_due_at,
+    schedule.last_job_id
+  from soniq._late_before() as late (before)
+  cross join soniq.schedules as schedule;
+$$;
+
+comment on function soniq._schedule_stats() is
+'What the view schedule_stats shows.';
+
+create or replace view soniq.schedule_stats as
+select *
+from soniq._schedule_stats();
+
+comment on view soniq.schedule_stats is
+'Each schedule and how it stands.';
+comment on column soniq.schedule_stats.name is 'Its name.';
+comment on column soniq.schedule_stats.job_name is 'The job that it enqueues.';
+comment on column soniq.schedule_stats.state is
+  'active; late, if it has been due for longer than soniq.settings.schedule_tolerance: does anything tick?; paused; or ended, if it is never due again.';
+comment on column soniq.schedule_stats.next_run_at is 'When it is due next; NULL if never again.';
+comment on column soniq.schedule_stats.last_due_at is 'The time of its last run; NULL if it had none.';
+comment on column soniq.schedule_stats.last_job_id is 'The job that it enqueued last.';

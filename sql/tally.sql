@@ -169,7 +169,7 @@ begin
     (weight * pg_catalog.count(*) filter (where job.status = 'queued' and job.scheduled_at > as_of))::bigint,
     (weight * pg_catalog.count(*) filter (where job.status = 'processing'))::bigint,
     (weight * pg_catalog.count(*) filter (where job.deadline < as_of - grace))::bigint,
-    (weight * pg_catalog.count(*) filter (where job.failed_at > _sampled_jobs.since))::bigint,
+    (weight * pg_catalog.count(*) filter (where job.failed_at > _sampled_jobs.since and job.failed_at <= as_of))::bigint,
     min(job.scheduled_at) filter (where job.status = 'queued' and job.scheduled_at <= as_of)
   from soniq.jobs as job tablesample system (percent) repeatable (0)
   group by job.queue, job.job_name;
@@ -203,7 +203,8 @@ $$;
 comment on function soniq._sampled_dead_letters(integer) is
 'The dead letters not yet replayed by queue and name, told as in _sampled_jobs().';
 
--- Rows are only ever added, so they lie in the order in which jobs finished, or nearly.
+-- Rows are added and seldom removed, so they lie in the order in which jobs finished, or nearly. A page may have no row to be
+-- seen, where completions were rolled back; then the next one that is there tells.
 create or replace function soniq._pages_since(partition name, pages bigint, since timestamptz)
 returns bigint
 language plpgsql
@@ -218,14 +219,14 @@ begin
   while from_page < to_page loop
     middle := (from_page + to_page) / 2;
     execute pg_catalog.format(
-      'select max(job.finished_at) < $3
+      'select job.finished_at < $2
       from soniq.%I as job
       where job.ctid >= $1
-        and job.ctid < $2',
+      limit 1',
       partition
     )
     into is_before
-    using pg_catalog.format('(%s,0)', middle)::tid, pg_catalog.format('(%s,0)', middle + 1)::tid, since;
+    using pg_catalog.format('(%s,0)', middle)::tid, since;
     if is_before then
       from_page := middle + 1;
     else
@@ -237,7 +238,7 @@ end;
 $$;
 
 comment on function soniq._pages_since(name, bigint, timestamptz) is
-'How many pages of a partition of finished_jobs hold jobs that finished since then, found by halving.';
+'How many pages of a partition of finished_jobs begin with a job that finished since then, found by halving.';
 
 create or replace function soniq._recently_finished(since timestamptz)
 returns table (
@@ -260,7 +261,7 @@ declare
   partition record;
   is_in_use boolean;
 begin
-  -- Rows are only ever added, so the latest lie at the end, and no index on finished_at is needed, which each completion
+  -- Rows are added and seldom removed, so the latest lie at the end, and no index on finished_at is needed, which each completion
   -- would have to write. The last few pages tell whether a partition is in use at all.
   for partition in
     select
@@ -270,6 +271,7 @@ begin
     join pg_catalog.pg_class as part
       on part.oid = inheritance.inhrelid
     where inheritance.inhparent = 'soniq.finished_jobs'::pg_catalog.regclass
+      and pg_catalog.pg_relation_size(part.oid) > 0
   loop
     execute pg_catalog.format(
       'select exists (
@@ -642,11 +644,14 @@ language sql
 volatile
 as $$
   select pg_catalog.jsonb_build_object(
-    'paused', pg_catalog.count(*) filter (where schedule.paused),
-    'ended', pg_catalog.count(*) filter (where not schedule.paused and schedule.next_run_at is null),
-    'active', pg_catalog.count(*) filter (where not schedule.paused and schedule.next_run_at is not null)
+    'paused', pg_catalog.count(*) filter (where known.state = 'paused'),
+    'ended', pg_catalog.count(*) filter (where known.state = 'ended'),
+    'active', pg_catalog.count(*) filter (where known.state = 'active')
   )
-  from soniq.schedules as schedule;
+  from (
+    select soniq._schedule_state(schedule => schedule, late_before => '-infinity') as state
+    from soniq.schedules as schedule
+  ) as known;
 $$;
 
 comment on function soniq._count_schedules() is
@@ -703,9 +708,10 @@ language plpgsql
 volatile
 as $$
 declare
-  since constant timestamptz := coalesce(
-    (select max(former.taken_at) from soniq.tallies as former),
-    soniq.clock() - interval '1 minute'
+  -- Where nothing ticked for long, what is older is left out.
+  since constant timestamptz := greatest(
+    coalesce((select max(former.taken_at) from soniq.tallies as former), soniq.clock() - interval '1 minute'),
+    soniq.clock() - interval '1 hour'
   );
   counted constant soniq.tallies := soniq._count(since => since);
 begin
@@ -719,6 +725,52 @@ $$;
 
 comment on function soniq._take_tally() is
 'Counts, keeps what was counted in place of what was before, and adds it to the history.';
+
+create or replace function soniq._tallied_queues(tally soniq.tallies)
+returns table (
+  queue text,
+  ready bigint,
+  scheduled bigint,
+  processing bigint,
+  overdue bigint,
+  dead_letters bigint,
+  is_estimate boolean,
+  failed bigint,
+  oldest_ready_at timestamptz
+)
+language sql
+stable
+as $$
+  select each.*
+  from pg_catalog.jsonb_to_recordset((_tallied_queues.tally).queues) as each (
+    queue text,
+    ready bigint,
+    scheduled bigint,
+    processing bigint,
+    overdue bigint,
+    dead_letters bigint,
+    is_estimate boolean,
+    failed bigint,
+    oldest_ready_at timestamptz
+  );
+$$;
+
+comment on function soniq._tallied_queues(soniq.tallies) is
+'What a tally tells of each queue.';
+
+create or replace function soniq._tallied_heads(tally soniq.tallies)
+returns table (queue text, scheduled_at timestamptz)
+language sql
+stable
+as $$
+  select head.queue, min(head.scheduled_at)
+  from pg_catalog.jsonb_to_recordset((_tallied_heads.tally).heads) as head (queue text, scheduled_at timestamptz)
+  where head.scheduled_at <= (_tallied_heads.tally).taken_at
+  group by head.queue;
+$$;
+
+comment on function soniq._tallied_heads(soniq.tallies) is
+'When the first job was due that was ready in each queue when a tally was taken.';
 
 create or replace function soniq._latest_tally()
 returns soniq.tallies

@@ -8,11 +8,13 @@
 --
 -- A login is who connected: SET ROLE does not change it, and inside a function nothing else is known of the caller.
 
--- What the policies ask, also for those who select from a table with rights of their own.
+-- What the policies ask, also for those who select from a table with rights of their own. Parallel workers have their
+-- leader's session_user.
 create or replace function soniq._bound_tenant()
 returns text
 language sql
 stable
+parallel safe
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -87,41 +89,145 @@ comment on function soniq._check_unbound(text) is
 
 -- On the tables of jobs, it binds their owner too, with whose rights functions and views run. Of the others, which say
 -- nothing of a single job, functions need all rows, and a tenant is to see none.
+create or replace function soniq._row_security()
+returns table (relation regclass, policy name, forced boolean, has_policy boolean, state text)
+language sql
+stable
+as $$
+  select
+    wanted.relation,
+    wanted.policy,
+    wanted.forced,
+    own.has_policy,
+    case
+      when own.has_policy and part.relrowsecurity and part.relforcerowsecurity = wanted.forced then 'on'
+      when own.has_policy or part.relrowsecurity or part.relforcerowsecurity then 'in part'
+      else 'off'
+    end
+  from (
+    values
+      (1, 'soniq.runners'::regclass, 'no_tenant'::name, false),
+      (2, 'soniq.jobs', 'own_tenant', true),
+      (3, 'soniq.lanes', 'no_tenant', false),
+      (4, 'soniq.queues', 'no_tenant', false),
+      (5, 'soniq.settings', 'no_tenant', false),
+      (6, 'soniq.job_types', 'no_tenant', false),
+      (7, 'soniq.chores', 'no_tenant', false),
+      (8, 'soniq.finished_jobs', 'own_tenant', true),
+      (9, 'soniq.finished_jobs_default', 'own_tenant', true),
+      (10, 'soniq.dead_letter_jobs', 'own_tenant', true),
+      (11, 'soniq.schedules', 'own_tenant', true)
+  ) as wanted (place, relation, policy, forced)
+  join pg_catalog.pg_class as part
+    on part.oid = wanted.relation
+  cross join lateral (
+    select exists (
+      select
+      from pg_catalog.pg_policy as known
+      where known.polrelid = wanted.relation
+        and known.polname = wanted.policy
+    ) as has_policy
+  ) as own
+  order by wanted.place;
+$$;
+
+comment on function soniq._row_security() is
+'On which tables row security is to be while a login is bound, by which policy, and whether it is: on, off, or in part; in the order in which _lock_tables() locks them.';
+
+-- Claims, enqueues and reports lock these tables each in an order of its own, so to wait for one while holding another ends in
+-- deadlocks, for which PostgreSQL looks after a second (deadlock_timeout) and makes somebody's claim fail. Not to wait (nowait)
+-- would find all of them free at once only where little goes on. So each is waited for so briefly that all eleven
+-- take less than that second, and if one is not free in time, all are let go, whoever waited goes on, and it begins again. Runners
+-- come first, as in a claim: no claim is on its way to its other tables once they are locked; then jobs, as in an enqueue.
+--
+-- The default is that of the caller's lock_timeout, before the function has its own.
+create or replace function soniq._lock_tables(
+  patience interval default coalesce(nullif(pg_catalog.current_setting('lock_timeout')::interval, interval '0'), interval '1 minute')
+)
+returns void
+language plpgsql
+volatile
+set lock_timeout = '50 ms'
+as $$
+declare
+  give_up_at constant timestamptz := pg_catalog.clock_timestamp() + patience;
+  pause interval := interval '20 ms';
+  own record;
+begin
+  loop
+    begin
+      for own in
+        select known.relation
+        from soniq._row_security() as known
+      loop
+        execute pg_catalog.format('lock table only %s in access exclusive mode', own.relation);
+      end loop;
+      return;
+    exception
+      when lock_not_available then
+        if pg_catalog.clock_timestamp() > give_up_at then
+          perform soniq._refuse(
+            '55P03',
+            pg_catalog.format(
+              'to switch row security on or off takes a moment at which nobody uses %s, and in %s there was none',
+              own.relation, patience
+            ),
+            pg_catalog.format(
+              'See who does: select * from pg_stat_activity where pid in (select pid from pg_locks where relation = %L::regclass). Call it again when they are through, or set lock_timeout to how long it may try.',
+              own.relation
+            )
+          );
+        end if;
+    end;
+    -- Meanwhile nobody waits for this; so where a table is held for long, calls are slowed down less and less.
+    perform pg_catalog.pg_sleep_for(pause);
+    pause := least(1.5 * pause, interval '1 second');
+  end loop;
+end;
+$$;
+
+comment on function soniq._lock_tables(interval) is
+'Locks the tables of _row_security() for what is left of the transaction, without anybody''s running into a deadlock.';
+
 create or replace function soniq._keep_tenants_apart()
 returns void
 language plpgsql
 volatile
 as $$
 declare
-  relation regclass;
+  own record;
 begin
-  foreach relation in array array[
-    'soniq.jobs', 'soniq.finished_jobs', 'soniq.finished_jobs_default', 'soniq.dead_letter_jobs', 'soniq.schedules'
-  ]::regclass[]
-  loop
-    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
-    execute pg_catalog.format(
-      'create policy own_tenant on %s using ((select soniq._bound_tenant()) is null or tenant = (select soniq._bound_tenant()))',
-      relation
-    );
-    execute pg_catalog.format('alter table %s enable row level security, force row level security', relation);
-  end loop;
+  if not exists (select from soniq._row_security() as known where known.state <> 'on') then
+    return;
+  end if;
 
-  foreach relation in array array[
-    'soniq.settings', 'soniq.job_types', 'soniq.queues', 'soniq.lanes', 'soniq.runners', 'soniq.chores'
-  ]::regclass[]
+  perform soniq._lock_tables();
+  for own in
+    select known.relation, known.policy, known.forced, known.has_policy
+    from soniq._row_security() as known
+    where known.state <> 'on'
   loop
-    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
+    if not own.has_policy and own.forced then
+      execute pg_catalog.format(
+        'create policy own_tenant on %s using ((select soniq._bound_tenant()) is null or tenant = (select soniq._bound_tenant()))',
+        own.relation
+      );
+    elsif not own.has_policy then
+      execute pg_catalog.format(
+        'create policy no_tenant on %s using ((select soniq._bound_tenant()) is null)', own.relation
+      );
+    end if;
     execute pg_catalog.format(
-      'create policy no_tenant on %s using ((select soniq._bound_tenant()) is null)', relation
+      'alter table %s enable row level security, %s row level security',
+      own.relation,
+      case when own.forced then 'force' else 'no force' end
     );
-    execute pg_catalog.format('alter table %s enable row level security', relation);
   end loop;
 end;
 $$;
 
 comment on function soniq._keep_tenants_apart() is
-'Switches row security on; it waits for a moment at which nobody uses a table.';
+'Switches row security on where it is not.';
 
 create or replace function soniq._stop_keeping_tenants_apart()
 returns void
@@ -129,25 +235,29 @@ language plpgsql
 volatile
 as $$
 declare
-  kept record;
+  own record;
 begin
-  for kept in
-    select policy.polname as policy, policy.polrelid::regclass as relation
-    from pg_catalog.pg_policy as policy
-    join pg_catalog.pg_class as part
-      on part.oid = policy.polrelid
-    where part.relnamespace = 'soniq'::regnamespace
-      and policy.polname in ('own_tenant', 'no_tenant')
+  if not exists (select from soniq._row_security() as known where known.state <> 'off') then
+    return;
+  end if;
+
+  perform soniq._lock_tables();
+  for own in
+    select known.relation, known.policy
+    from soniq._row_security() as known
+    where known.state <> 'off'
   loop
-    execute pg_catalog.format('drop policy %I on %s', kept.policy, kept.relation);
-    execute pg_catalog.format('alter table %s no force row level security, disable row level security', kept.relation);
+    execute pg_catalog.format('drop policy if exists %I on %s', own.policy, own.relation);
+    execute pg_catalog.format('alter table %s no force row level security, disable row level security', own.relation);
   end loop;
 end;
 $$;
 
 comment on function soniq._stop_keeping_tenants_apart() is
-'Switches row security off again.';
+'Switches row security off again, also where it is on without a policy, or the other way round.';
 
+-- With SET ROLE, a member becomes what row security does not hold, or may read and write what has none: the partitions of
+-- finished jobs, the bindings, files. What is granted to a login later, nobody watches.
 create or replace function soniq._check_bindable(login text)
 returns void
 language plpgsql
@@ -165,19 +275,29 @@ begin
 
   select
     case
-      when known.rolsuper then 'is a superuser'
-      when known.rolbypassrls then 'has BYPASSRLS'
-      when pg_catalog.pg_has_role(role, owner.oid, 'member') then 'is a member of Soniq''s owner'
-      when pg_catalog.pg_has_role(role, pg_catalog.to_regrole('soniq_runner'), 'member') then 'is a member of soniq_runner'
+      when other.oid = role and other.rolsuper then 'is a superuser'
+      when other.oid = role and other.rolbypassrls then 'has BYPASSRLS'
+      when other.oid = jobs.relowner then 'is a member of Soniq''s owner'
+      when other.rolsuper then pg_catalog.format('is a member of %I, a superuser', other.rolname)
+      when other.rolbypassrls then pg_catalog.format('is a member of %I, which has BYPASSRLS', other.rolname)
+      else pg_catalog.format('is a member of %I', other.rolname)
     end
   into mighty
-  from pg_catalog.pg_roles as known
-  cross join lateral (
-    select part.relowner as oid
-    from pg_catalog.pg_class as part
-    where part.oid = 'soniq.jobs'::regclass
-  ) as owner
-  where known.oid = role;
+  from pg_catalog.pg_roles as other
+  join pg_catalog.pg_class as jobs
+    on jobs.oid = 'soniq.jobs'::regclass
+  where pg_catalog.pg_has_role(role, other.oid, 'member')
+    and (
+      other.rolsuper
+      or other.rolbypassrls
+      or other.oid = jobs.relowner
+      or other.rolname in (
+        'soniq_runner', 'pg_read_all_data', 'pg_write_all_data',
+        'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'
+      )
+    )
+  order by other.oid <> role, other.rolname
+  limit 1;
   if mighty is not null then
     perform soniq._refuse(
       'SQ026',
@@ -188,18 +308,46 @@ begin
 end;
 $$;
 
--- Functions run with the rights of their owner.
+-- Functions run with the rights of their owner, and even forced row security does not hold these two kinds.
 create or replace function soniq._check_held(owner name)
 returns void
 language plpgsql
 stable
 as $$
+declare
+  unheld text;
 begin
-  if (select role.rolsuper from pg_catalog.pg_roles as role where role.rolname = owner) then
+  select
+    case
+      when role.rolsuper then 'a superuser'
+      when role.rolbypassrls then 'a role with BYPASSRLS'
+    end
+  into unheld
+  from pg_catalog.pg_roles as role
+  where role.rolname = _check_held.owner;
+  if unheld is not null then
     perform soniq._refuse(
       'SQ026',
-      pg_catalog.format('Soniq''s functions run with the rights of %I, a superuser, whom row security does not hold', owner),
-      'Create the role soniq_owner, and give everything to it: select soniq.grant_roles().'
+      pg_catalog.format('Soniq''s functions run with the rights of %I, %s, whom row security does not hold', owner, unheld),
+      'Have all belong to soniq_owner, and that be neither: select soniq.grant_roles(); alter role soniq_owner nosuperuser nobypassrls.'
+    );
+  end if;
+end;
+$$;
+
+-- Bindings are made and taken away one after the other, for which both functions lock their table before they look at it.
+-- If who takes the last one away did not see who makes the next, it would leave a bound login without row security.
+create or replace function soniq._check_sees_others(isolation text)
+returns void
+language plpgsql
+stable
+as $$
+begin
+  if isolation not in ('read committed', 'read uncommitted') then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('the transaction''s isolation level is %s, at which it does not see other bindings made meanwhile', isolation),
+      'Bind and unbind in a transaction of its own: begin isolation level read committed.'
     );
   end if;
 end;
@@ -219,7 +367,9 @@ begin
     soniq._check_given(code => 'SQ026', what => 'tenant', value => bind_tenant.tenant),
     soniq._check_name(code => 'SQ026', what => 'tenant', name => bind_tenant.tenant, longest => 200),
     soniq._check_bindable(login => bind_tenant.login),
-    soniq._check_held(owner => current_user);
+    soniq._check_held(owner => current_user),
+    soniq._check_sees_others(isolation => pg_catalog.current_setting('transaction_isolation'));
+  lock table soniq.tenant_logins in share row exclusive mode;
   insert into soniq.tenant_logins (login, tenant)
   values (bind_tenant.login, bind_tenant.tenant)
   on conflict (login) do update
@@ -231,12 +381,12 @@ $$;
 comment on function soniq.bind_tenant(text, text) is
 'Binds a login to a tenant: from its next statement on, in sessions that are open too, it sees and acts on that tenant''s jobs, dead letters and schedules alone, what it enqueues is that tenant''s, and what is about the whole system it is refused. It still needs one of Soniq''s roles. A login has one tenant, the one bound last; a tenant has any number of logins.
 
-login: the role that connects, by its name; not a superuser, nor a member of soniq_owner or soniq_runner. Roles that it takes on with SET ROLE make no difference. Under another name it is another login: bind that before you rename it.
+login: the role that connects, by its name; not a superuser, nor with BYPASSRLS, nor a member, be it through another role, of one that is, of soniq_owner, of soniq_runner, or of a role of PostgreSQL''s that reads or writes all data. Other roles that it takes on with SET ROLE make no difference. What is granted to it later is not watched: to have it looked at, bind it again. Under another name it is another login: bind that before you rename it.
 tenant: 1 to 200 characters.
 
-The first binding switches row security on, for which it waits until nobody uses a table. From then on, who dumps the database has to be a superuser or have BYPASSRLS.
+The first binding switches row security on, for which it needs a moment at which nobody uses the tables. It tries for a minute, or for as long as lock_timeout says, while calls of others go on; then it gives up with lock_not_available (55P03). From then on, who dumps the database has to be a superuser or have BYPASSRLS.
 
-Errors: SQ026 login or tenant.';
+Errors: SQ026 login, tenant, or isolation level.';
 
 create or replace function soniq.unbind_tenant(login text)
 returns boolean
@@ -247,6 +397,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_sees_others(isolation => pg_catalog.current_setting('transaction_isolation'));
+  lock table soniq.tenant_logins in share row exclusive mode;
   delete from soniq.tenant_logins as binding
   where binding.login = unbind_tenant.login;
   if not found then
@@ -261,4 +413,6 @@ end;
 $$;
 
 comment on function soniq.unbind_tenant(text) is
-'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off.';
+'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off, for which it waits as bind_tenant() does.
+
+Errors: SQ026 isolation level.';

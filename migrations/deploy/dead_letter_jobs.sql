@@ -32,9 +32,14 @@ create table if not exists soniq.dead_letter_jobs (
     coalesce(pg_catalog.left(errors -> -1 ->> 'type', 200), '')
   ) stored,
   error_pattern text collate "C" generated always as (coalesce(pg_catalog.left(pg_catalog.regexp_replace(
-    pg_catalog.left(errors -> -1 ->> 'message', 500),
-    '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\m[0-9a-zA-Z_-]*[0-9]{4}[0-9a-zA-Z_-]*',
-    '#',
+    pg_catalog.regexp_replace(
+      pg_catalog.left(errors -> -1 ->> 'message', 500),
+      '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\m0x[0-9a-fA-F]+|\m[0-9a-zA-Z_-]*[0-9]{4}[0-9a-zA-Z_-]*',
+      '#',
+      'g'
+    ),
+    '\s+',
+    ' ',
     'g'
   ), 200), '')) stored
 );
@@ -42,8 +47,17 @@ create table if not exists soniq.dead_letter_jobs (
 create index if not exists dead_letter_jobs_by_time on soniq.dead_letter_jobs (dead_at);
 
 -- What is counted for each queue, since each waits for somebody to look at it.
-create index if not exists dead_letter_jobs_not_replayed on soniq.dead_letter_jobs (queue)
+create index if not exists dead_letter_jobs_not_replayed on soniq.dead_letter_jobs (queue, id)
 where replay_count = 0;
+
+-- The latest of these tell what jobs die of.
+create index if not exists dead_letter_jobs_not_replayed_by_time on soniq.dead_letter_jobs (dead_at)
+where replay_count = 0;
+
+-- Likewise for a login that sees the letters of one tenant alone.
+create index if not exists dead_letter_jobs_of_tenant on soniq.dead_letter_jobs (tenant, dead_at)
+where replay_count = 0
+  and tenant is not null;
 
 -- Those that died of one thing, the latest first.
 create index if not exists dead_letter_jobs_by_error on soniq.dead_letter_jobs (job_name, error_type, error_pattern, id);
@@ -56,6 +70,16 @@ exception
 end;
 $$;
 
+do $$
+begin
+  create type soniq.deleted_letter as (dead_letter_id bigint, job_name text, queue text);
+exception
+  when duplicate_object then null; -- a second run of this script
+end;
+$$;
+
+comment on type soniq.deleted_letter is
+  'A dead letter that was deleted, or would be: what delete_dead_letters() answers.';
 comment on type soniq.replayed_job is
   'A dead letter that was replayed, or would be, and the new job: what replay_dead_letters() answers.';
 comment on table soniq.dead_letter_jobs is
@@ -87,7 +111,7 @@ comment on column soniq.dead_letter_jobs.replay_count is 'How many jobs were min
 comment on column soniq.dead_letter_jobs.error_type is
   'The type of the last error; empty if it told none.';
 comment on column soniq.dead_letter_jobs.error_pattern is
-  'The beginning of the last error''s message, with # for UUIDs and for what has four digits in a row; empty if it told none.';
+  'The beginning of the last error''s message, in one line, with # for UUIDs, hexadecimal addresses and what has four digits in a row; empty if it told none.';
 comment on column soniq.dead_letter_jobs.last_replayed_at is 'When the last of them was.';
 
 commit;

@@ -1415,6 +1415,9 @@ Errors: SQ006 after, SQ012 runs, SQ017 cron expression, SQ018 time zone.';
 
 -- What tick() does now and then. The first session to find a chore due puts it off and does it; sessions that look
 -- at the same moment pass on.
+--
+-- They are due at whole minutes and hours, so that they keep their pace whenever ticks come: the history has a row for each
+-- minute. A tick that is a little early, as cron's are now and then, counts.
 
 create or replace function soniq._take_chore(chore text, every interval)
 returns boolean
@@ -1423,10 +1426,10 @@ volatile
 as $$
 #variable_conflict use_column
 declare
-  as_of constant timestamptz := soniq.clock();
+  as_of constant timestamptz := soniq.clock() + _take_chore.every / 100;
 begin
   update soniq.chores as known
-  set due_at = as_of + _take_chore.every
+  set due_at = pg_catalog.date_bin(_take_chore.every, as_of, timestamptz 'epoch') + _take_chore.every
   where known.chore = (
     select due.chore
     from soniq.chores as due
@@ -1443,7 +1446,7 @@ end;
 $$;
 
 comment on function soniq._take_chore(text, interval) is
-'True if the chore is due, and now this caller''s to do; it is due again after the interval.';
+'True if the chore is due, and now this caller''s to do; it is due again when the next whole interval begins.';
 
 create or replace function soniq._call_for_chore(chore text)
 returns void
@@ -1468,11 +1471,13 @@ comment on function soniq._call_for_chore(text) is
 --
 -- A login is who connected: SET ROLE does not change it, and inside a function nothing else is known of the caller.
 
--- What the policies ask, also for those who select from a table with rights of their own.
+-- What the policies ask, also for those who select from a table with rights of their own. Parallel workers have their
+-- leader's session_user.
 create or replace function soniq._bound_tenant()
 returns text
 language sql
 stable
+parallel safe
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1547,41 +1552,145 @@ comment on function soniq._check_unbound(text) is
 
 -- On the tables of jobs, it binds their owner too, with whose rights functions and views run. Of the others, which say
 -- nothing of a single job, functions need all rows, and a tenant is to see none.
+create or replace function soniq._row_security()
+returns table (relation regclass, policy name, forced boolean, has_policy boolean, state text)
+language sql
+stable
+as $$
+  select
+    wanted.relation,
+    wanted.policy,
+    wanted.forced,
+    own.has_policy,
+    case
+      when own.has_policy and part.relrowsecurity and part.relforcerowsecurity = wanted.forced then 'on'
+      when own.has_policy or part.relrowsecurity or part.relforcerowsecurity then 'in part'
+      else 'off'
+    end
+  from (
+    values
+      (1, 'soniq.runners'::regclass, 'no_tenant'::name, false),
+      (2, 'soniq.jobs', 'own_tenant', true),
+      (3, 'soniq.lanes', 'no_tenant', false),
+      (4, 'soniq.queues', 'no_tenant', false),
+      (5, 'soniq.settings', 'no_tenant', false),
+      (6, 'soniq.job_types', 'no_tenant', false),
+      (7, 'soniq.chores', 'no_tenant', false),
+      (8, 'soniq.finished_jobs', 'own_tenant', true),
+      (9, 'soniq.finished_jobs_default', 'own_tenant', true),
+      (10, 'soniq.dead_letter_jobs', 'own_tenant', true),
+      (11, 'soniq.schedules', 'own_tenant', true)
+  ) as wanted (place, relation, policy, forced)
+  join pg_catalog.pg_class as part
+    on part.oid = wanted.relation
+  cross join lateral (
+    select exists (
+      select
+      from pg_catalog.pg_policy as known
+      where known.polrelid = wanted.relation
+        and known.polname = wanted.policy
+    ) as has_policy
+  ) as own
+  order by wanted.place;
+$$;
+
+comment on function soniq._row_security() is
+'On which tables row security is to be while a login is bound, by which policy, and whether it is: on, off, or in part; in the order in which _lock_tables() locks them.';
+
+-- Claims, enqueues and reports lock these tables each in an order of its own, so to wait for one while holding another ends in
+-- deadlocks, for which PostgreSQL looks after a second (deadlock_timeout) and makes somebody's claim fail. Not to wait (nowait)
+-- would find all of them free at once only where little goes on. So each is waited for so briefly that all eleven
+-- take less than that second, and if one is not free in time, all are let go, whoever waited goes on, and it begins again. Runners
+-- come first, as in a claim: no claim is on its way to its other tables once they are locked; then jobs, as in an enqueue.
+--
+-- The default is that of the caller's lock_timeout, before the function has its own.
+create or replace function soniq._lock_tables(
+  patience interval default coalesce(nullif(pg_catalog.current_setting('lock_timeout')::interval, interval '0'), interval '1 minute')
+)
+returns void
+language plpgsql
+volatile
+set lock_timeout = '50 ms'
+as $$
+declare
+  give_up_at constant timestamptz := pg_catalog.clock_timestamp() + patience;
+  pause interval := interval '20 ms';
+  own record;
+begin
+  loop
+    begin
+      for own in
+        select known.relation
+        from soniq._row_security() as known
+      loop
+        execute pg_catalog.format('lock table only %s in access exclusive mode', own.relation);
+      end loop;
+      return;
+    exception
+      when lock_not_available then
+        if pg_catalog.clock_timestamp() > give_up_at then
+          perform soniq._refuse(
+            '55P03',
+            pg_catalog.format(
+              'to switch row security on or off takes a moment at which nobody uses %s, and in %s there was none',
+              own.relation, patience
+            ),
+            pg_catalog.format(
+              'See who does: select * from pg_stat_activity where pid in (select pid from pg_locks where relation = %L::regclass). Call it again when they are through, or set lock_timeout to how long it may try.',
+              own.relation
+            )
+          );
+        end if;
+    end;
+    -- Meanwhile nobody waits for this; so where a table is held for long, calls are slowed down less and less.
+    perform pg_catalog.pg_sleep_for(pause);
+    pause := least(1.5 * pause, interval '1 second');
+  end loop;
+end;
+$$;
+
+comment on function soniq._lock_tables(interval) is
+'Locks the tables of _row_security() for what is left of the transaction, without anybody''s running into a deadlock.';
+
 create or replace function soniq._keep_tenants_apart()
 returns void
 language plpgsql
 volatile
 as $$
 declare
-  relation regclass;
+  own record;
 begin
-  foreach relation in array array[
-    'soniq.jobs', 'soniq.finished_jobs', 'soniq.finished_jobs_default', 'soniq.dead_letter_jobs', 'soniq.schedules'
-  ]::regclass[]
-  loop
-    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
-    execute pg_catalog.format(
-      'create policy own_tenant on %s using ((select soniq._bound_tenant()) is null or tenant = (select soniq._bound_tenant()))',
-      relation
-    );
-    execute pg_catalog.format('alter table %s enable row level security, force row level security', relation);
-  end loop;
+  if not exists (select from soniq._row_security() as known where known.state <> 'on') then
+    return;
+  end if;
 
-  foreach relation in array array[
-    'soniq.settings', 'soniq.job_types', 'soniq.queues', 'soniq.lanes', 'soniq.runners', 'soniq.chores'
-  ]::regclass[]
+  perform soniq._lock_tables();
+  for own in
+    select known.relation, known.policy, known.forced, known.has_policy
+    from soniq._row_security() as known
+    where known.state <> 'on'
   loop
-    continue when exists (select from pg_catalog.pg_policy as policy where policy.polrelid = relation);
+    if not own.has_policy and own.forced then
+      execute pg_catalog.format(
+        'create policy own_tenant on %s using ((select soniq._bound_tenant()) is null or tenant = (select soniq._bound_tenant()))',
+        own.relation
+      );
+    elsif not own.has_policy then
+      execute pg_catalog.format(
+        'create policy no_tenant on %s using ((select soniq._bound_tenant()) is null)', own.relation
+      );
+    end if;
     execute pg_catalog.format(
-      'create policy no_tenant on %s using ((select soniq._bound_tenant()) is null)', relation
+      'alter table %s enable row level security, %s row level security',
+      own.relation,
+      case when own.forced then 'force' else 'no force' end
     );
-    execute pg_catalog.format('alter table %s enable row level security', relation);
   end loop;
 end;
 $$;
 
 comment on function soniq._keep_tenants_apart() is
-'Switches row security on; it waits for a moment at which nobody uses a table.';
+'Switches row security on where it is not.';
 
 create or replace function soniq._stop_keeping_tenants_apart()
 returns void
@@ -1589,25 +1698,29 @@ language plpgsql
 volatile
 as $$
 declare
-  kept record;
+  own record;
 begin
-  for kept in
-    select policy.polname as policy, policy.polrelid::regclass as relation
-    from pg_catalog.pg_policy as policy
-    join pg_catalog.pg_class as part
-      on part.oid = policy.polrelid
-    where part.relnamespace = 'soniq'::regnamespace
-      and policy.polname in ('own_tenant', 'no_tenant')
+  if not exists (select from soniq._row_security() as known where known.state <> 'off') then
+    return;
+  end if;
+
+  perform soniq._lock_tables();
+  for own in
+    select known.relation, known.policy
+    from soniq._row_security() as known
+    where known.state <> 'off'
   loop
-    execute pg_catalog.format('drop policy %I on %s', kept.policy, kept.relation);
-    execute pg_catalog.format('alter table %s no force row level security, disable row level security', kept.relation);
+    execute pg_catalog.format('drop policy if exists %I on %s', own.policy, own.relation);
+    execute pg_catalog.format('alter table %s no force row level security, disable row level security', own.relation);
   end loop;
 end;
 $$;
 
 comment on function soniq._stop_keeping_tenants_apart() is
-'Switches row security off again.';
+'Switches row security off again, also where it is on without a policy, or the other way round.';
 
+-- With SET ROLE, a member becomes what row security does not hold, or may read and write what has none: the partitions of
+-- finished jobs, the bindings, files. What is granted to a login later, nobody watches.
 create or replace function soniq._check_bindable(login text)
 returns void
 language plpgsql
@@ -1625,19 +1738,29 @@ begin
 
   select
     case
-      when known.rolsuper then 'is a superuser'
-      when known.rolbypassrls then 'has BYPASSRLS'
-      when pg_catalog.pg_has_role(role, owner.oid, 'member') then 'is a member of Soniq''s owner'
-      when pg_catalog.pg_has_role(role, pg_catalog.to_regrole('soniq_runner'), 'member') then 'is a member of soniq_runner'
+      when other.oid = role and other.rolsuper then 'is a superuser'
+      when other.oid = role and other.rolbypassrls then 'has BYPASSRLS'
+      when other.oid = jobs.relowner then 'is a member of Soniq''s owner'
+      when other.rolsuper then pg_catalog.format('is a member of %I, a superuser', other.rolname)
+      when other.rolbypassrls then pg_catalog.format('is a member of %I, which has BYPASSRLS', other.rolname)
+      else pg_catalog.format('is a member of %I', other.rolname)
     end
   into mighty
-  from pg_catalog.pg_roles as known
-  cross join lateral (
-    select part.relowner as oid
-    from pg_catalog.pg_class as part
-    where part.oid = 'soniq.jobs'::regclass
-  ) as owner
-  where known.oid = role;
+  from pg_catalog.pg_roles as other
+  join pg_catalog.pg_class as jobs
+    on jobs.oid = 'soniq.jobs'::regclass
+  where pg_catalog.pg_has_role(role, other.oid, 'member')
+    and (
+      other.rolsuper
+      or other.rolbypassrls
+      or other.oid = jobs.relowner
+      or other.rolname in (
+        'soniq_runner', 'pg_read_all_data', 'pg_write_all_data',
+        'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'
+      )
+    )
+  order by other.oid <> role, other.rolname
+  limit 1;
   if mighty is not null then
     perform soniq._refuse(
       'SQ026',
@@ -1648,18 +1771,46 @@ begin
 end;
 $$;
 
--- Functions run with the rights of their owner.
+-- Functions run with the rights of their owner, and even forced row security does not hold these two kinds.
 create or replace function soniq._check_held(owner name)
 returns void
 language plpgsql
 stable
 as $$
+declare
+  unheld text;
 begin
-  if (select role.rolsuper from pg_catalog.pg_roles as role where role.rolname = owner) then
+  select
+    case
+      when role.rolsuper then 'a superuser'
+      when role.rolbypassrls then 'a role with BYPASSRLS'
+    end
+  into unheld
+  from pg_catalog.pg_roles as role
+  where role.rolname = _check_held.owner;
+  if unheld is not null then
     perform soniq._refuse(
       'SQ026',
-      pg_catalog.format('Soniq''s functions run with the rights of %I, a superuser, whom row security does not hold', owner),
-      'Create the role soniq_owner, and give everything to it: select soniq.grant_roles().'
+      pg_catalog.format('Soniq''s functions run with the rights of %I, %s, whom row security does not hold', owner, unheld),
+      'Have all belong to soniq_owner, and that be neither: select soniq.grant_roles(); alter role soniq_owner nosuperuser nobypassrls.'
+    );
+  end if;
+end;
+$$;
+
+-- Bindings are made and taken away one after the other, for which both functions lock their table before they look at it.
+-- If who takes the last one away did not see who makes the next, it would leave a bound login without row security.
+create or replace function soniq._check_sees_others(isolation text)
+returns void
+language plpgsql
+stable
+as $$
+begin
+  if isolation not in ('read committed', 'read uncommitted') then
+    perform soniq._refuse(
+      'SQ026',
+      pg_catalog.format('the transaction''s isolation level is %s, at which it does not see other bindings made meanwhile', isolation),
+      'Bind and unbind in a transaction of its own: begin isolation level read committed.'
     );
   end if;
 end;
@@ -1679,7 +1830,9 @@ begin
     soniq._check_given(code => 'SQ026', what => 'tenant', value => bind_tenant.tenant),
     soniq._check_name(code => 'SQ026', what => 'tenant', name => bind_tenant.tenant, longest => 200),
     soniq._check_bindable(login => bind_tenant.login),
-    soniq._check_held(owner => current_user);
+    soniq._check_held(owner => current_user),
+    soniq._check_sees_others(isolation => pg_catalog.current_setting('transaction_isolation'));
+  lock table soniq.tenant_logins in share row exclusive mode;
   insert into soniq.tenant_logins (login, tenant)
   values (bind_tenant.login, bind_tenant.tenant)
   on conflict (login) do update
@@ -1691,12 +1844,12 @@ $$;
 comment on function soniq.bind_tenant(text, text) is
 'Binds a login to a tenant: from its next statement on, in sessions that are open too, it sees and acts on that tenant''s jobs, dead letters and schedules alone, what it enqueues is that tenant''s, and what is about the whole system it is refused. It still needs one of Soniq''s roles. A login has one tenant, the one bound last; a tenant has any number of logins.
 
-login: the role that connects, by its name; not a superuser, nor a member of soniq_owner or soniq_runner. Roles that it takes on with SET ROLE make no difference. Under another name it is another login: bind that before you rename it.
+login: the role that connects, by its name; not a superuser, nor with BYPASSRLS, nor a member, be it through another role, of one that is, of soniq_owner, of soniq_runner, or of a role of PostgreSQL''s that reads or writes all data. Other roles that it takes on with SET ROLE make no difference. What is granted to it later is not watched: to have it looked at, bind it again. Under another name it is another login: bind that before you rename it.
 tenant: 1 to 200 characters.
 
-The first binding switches row security on, for which it waits until nobody uses a table. From then on, who dumps the database has to be a superuser or have BYPASSRLS.
+The first binding switches row security on, for which it needs a moment at which nobody uses the tables. It tries for a minute, or for as long as lock_timeout says, while calls of others go on; then it gives up with lock_not_available (55P03). From then on, who dumps the database has to be a superuser or have BYPASSRLS.
 
-Errors: SQ026 login or tenant.';
+Errors: SQ026 login, tenant, or isolation level.';
 
 create or replace function soniq.unbind_tenant(login text)
 returns boolean
@@ -1707,6 +1860,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  perform soniq._check_sees_others(isolation => pg_catalog.current_setting('transaction_isolation'));
+  lock table soniq.tenant_logins in share row exclusive mode;
   delete from soniq.tenant_logins as binding
   where binding.login = unbind_tenant.login;
   if not found then
@@ -1721,7 +1876,9 @@ end;
 $$;
 
 comment on function soniq.unbind_tenant(text) is
-'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off.';
+'Takes a binding away: the login then may do to the jobs of all tenants what its roles allow, so take those away first. False if it was not bound. With the last binding, row security is switched off, for which it waits as bind_tenant() does.
+
+Errors: SQ026 isolation level.';
 
 -- How a runner with nothing to do learns of a job. NOTIFY serialises commits and signals every session that listens, so
 -- an enqueue notifies only where a runner waits, and then one runner for each job, on a channel of its own: its bell.
@@ -2673,7 +2830,7 @@ comment on function soniq.configure_queue(text, integer, integer, interval, inte
 'Sets a queue''s defaults for jobs whose type has none; NULL leaves a matter to soniq.settings. Jobs already enqueued keep their priority, max_attempts and timeout, and the queue stays paused if it was.
 
 retention: how long its jobs are kept that finish from now on; 0 is not at all.
-max_depth: how many jobs may wait in it, 1 to 1000000; enqueue() and enqueue_many() refuse more. NULL is no limit. Each enqueue into such a queue counts what waits there, some ten thousand in a millisecond.
+max_depth: how many jobs may wait in it, 1 to 1000000; enqueue() and enqueue_many() refuse more. NULL is no limit. For a login that is bound to a tenant, its own tenant''s jobs alone are counted, so that each tenant may have as many. Each enqueue into such a queue counts what waits there, some ten thousand in a millisecond.
 
 Errors: SQ002 queue, SQ005 priority, SQ007 max_attempts, SQ008 timeout, SQ021 retention, SQ023 max_depth, SQ027 the login is bound to a tenant.';
 
@@ -4816,7 +4973,7 @@ as $$
     min(letter.dead_at),
     max(letter.dead_at),
     max(letter.id),
-    pg_catalog.bool_or(letter.read = _group_letters.most)
+    pg_catalog.bool_or(letter.read = _group_letters.most) or pg_catalog.count(*) over () > 100
   from (
     select latest.*, pg_catalog.count(*) over () as read
     from (
@@ -4892,12 +5049,12 @@ comment on view soniq.dead_letter_groups is
 comment on column soniq.dead_letter_groups.job_name is 'Which job.';
 comment on column soniq.dead_letter_groups.error_type is 'The type of the last error; empty if it told none.';
 comment on column soniq.dead_letter_groups.error_pattern is
-  'The beginning of its message, with # for UUIDs and for what has four digits in a row, so that messages that differ in an id are one; empty if it told none.';
+  'The beginning of its message, in one line, with # for UUIDs, hexadecimal addresses and what has four digits in a row, so that messages that differ in an id are one; empty if it told none.';
 comment on column soniq.dead_letter_groups.letters is 'How many.';
 comment on column soniq.dead_letter_groups.first_at is 'When the first of them was given up.';
 comment on column soniq.dead_letter_groups.last_at is 'When the last of them was.';
 comment on column soniq.dead_letter_groups.latest_id is 'The highest id among them.';
-comment on column soniq.dead_letter_groups.is_partial is 'True where there are more dead letters than were looked at.';
+comment on column soniq.dead_letter_groups.is_partial is 'True where there are more dead letters than were looked at, or more groups than the hundred largest.';
 comment on column soniq.dead_letter_groups.count_age is 'How long ago they were counted; 0 if just now.';
 
 -- Declared immutable and of one expression, so that the planner puts it in place of the call, and finds the indexes.
@@ -4934,8 +5091,7 @@ comment on function soniq._is_selected(
 ) is
 'Whether a dead letter matches all that is given, and, where only_waiting, was never replayed.';
 
--- Each call is planned for what it is given: a plan for any selection would read all letters for each batch.
-create or replace function soniq._choose_letters(
+create or replace function soniq._selected_letters(
   ids bigint[],
   job_name text,
   queue text,
@@ -4943,80 +5099,84 @@ create or replace function soniq._choose_letters(
   before timestamptz,
   error_type text,
   error_pattern text,
-  everything boolean,
   max_letters integer,
   after_id bigint,
-  only_waiting boolean,
-  to_lock boolean
+  only_waiting boolean
+)
+returns setof soniq.dead_letter_jobs
+language sql
+stable
+as $$
+  select letter.*
+  from soniq.dead_letter_jobs as letter
+  where soniq._is_selected(
+      letter => letter,
+      ids => _selected_letters.ids,
+      job_name => _selected_letters.job_name,
+      queue => _selected_letters.queue,
+      since => _selected_letters.since,
+      before => _selected_letters.before,
+      error_type => _selected_letters.error_type,
+      error_pattern => _selected_letters.error_pattern,
+      after_id => _selected_letters.after_id,
+      only_waiting => _selected_letters.only_waiting
+    )
+  order by letter.id
+  limit _selected_letters.max_letters;
+$$;
+
+comment on function soniq._selected_letters(
+  bigint[], text, text, timestamptz, timestamptz, text, text, integer, bigint, boolean
+) is
+'The dead letters that are selected, the lowest ids first.';
+
+-- Under the lock a letter is looked at again: what another session has just replayed is passed over for the next.
+create or replace function soniq._lock_letters(
+  ids bigint[],
+  job_name text,
+  queue text,
+  since timestamptz,
+  before timestamptz,
+  error_type text,
+  error_pattern text,
+  max_letters integer,
+  after_id bigint,
+  only_waiting boolean
 )
 returns bigint[]
 language plpgsql
 volatile
-set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 begin
-  perform soniq._check_selection(
-    ids => _choose_letters.ids,
-    job_name => _choose_letters.job_name,
-    queue => _choose_letters.queue,
-    since => _choose_letters.since,
-    before => _choose_letters.before,
-    error_type => _choose_letters.error_type,
-    error_pattern => _choose_letters.error_pattern,
-    everything => _choose_letters.everything,
-    max_letters => _choose_letters.max_letters
-  );
-
-  -- Under the lock a letter is looked at again: what another session has just replayed is passed over for the next.
-  if _choose_letters.to_lock then
-    return array(
-      select letter.id
-      from soniq.dead_letter_jobs as letter
-      where soniq._is_selected(
-          letter => letter,
-          ids => _choose_letters.ids,
-          job_name => _choose_letters.job_name,
-          queue => _choose_letters.queue,
-          since => _choose_letters.since,
-          before => _choose_letters.before,
-          error_type => _choose_letters.error_type,
-          error_pattern => _choose_letters.error_pattern,
-          after_id => _choose_letters.after_id,
-          only_waiting => _choose_letters.only_waiting
-        )
-      order by letter.id
-      limit _choose_letters.max_letters
-      for update
-    );
-  end if;
-
   return array(
     select letter.id
     from soniq.dead_letter_jobs as letter
     where soniq._is_selected(
         letter => letter,
-        ids => _choose_letters.ids,
-        job_name => _choose_letters.job_name,
-        queue => _choose_letters.queue,
-        since => _choose_letters.since,
-        before => _choose_letters.before,
-        error_type => _choose_letters.error_type,
-        error_pattern => _choose_letters.error_pattern,
-        after_id => _choose_letters.after_id,
-        only_waiting => _choose_letters.only_waiting
+        ids => _lock_letters.ids,
+        job_name => _lock_letters.job_name,
+        queue => _lock_letters.queue,
+        since => _lock_letters.since,
+        before => _lock_letters.before,
+        error_type => _lock_letters.error_type,
+        error_pattern => _lock_letters.error_pattern,
+        after_id => _lock_letters.after_id,
+        only_waiting => _lock_letters.only_waiting
       )
     order by letter.id
-    limit _choose_letters.max_letters
+    limit _lock_letters.max_letters
+    for update
   );
 end;
 $$;
 
-comment on function soniq._choose_letters(
-  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean, boolean
+comment on function soniq._lock_letters(
+  bigint[], text, text, timestamptz, timestamptz, text, text, integer, bigint, boolean
 ) is
-'The ids of the dead letters that are selected, the lowest first, locked if asked for.';
+'Locks the dead letters that are selected, and answers with their ids, the lowest first.';
 
+-- Each call is planned for what it is given: a plan for any selection would read all letters for each batch.
 create or replace function soniq.replay_dead_letters(
   ids bigint[] default null,
   job_name text default null,
@@ -5035,12 +5195,16 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
   as_of constant timestamptz := soniq.clock();
   -- Who names a letter means it, also a second time; who names a crowd means those that wait.
-  chosen constant bigint[] := soniq._choose_letters(
+  only_waiting constant boolean := replay_dead_letters.ids is null;
+  chosen bigint[];
+begin
+  perform soniq._check_selection(
     ids => replay_dead_letters.ids,
     job_name => replay_dead_letters.job_name,
     queue => replay_dead_letters.queue,
@@ -5049,20 +5213,39 @@ declare
     error_type => replay_dead_letters.error_type,
     error_pattern => replay_dead_letters.error_pattern,
     everything => replay_dead_letters.everything,
-    max_letters => replay_dead_letters.max_letters,
-    after_id => replay_dead_letters.after_id,
-    only_waiting => replay_dead_letters.ids is null,
-    to_lock => replay_dead_letters.dry_run is not true
+    max_letters => replay_dead_letters.max_letters
   );
-begin
+
   if replay_dead_letters.dry_run then
     return query
     select letter.id, letter.job_name, letter.queue, null::bigint
-    from soniq.dead_letter_jobs as letter
-    where letter.id = any (chosen)
-    order by letter.id;
+    from soniq._selected_letters(
+      ids => replay_dead_letters.ids,
+      job_name => replay_dead_letters.job_name,
+      queue => replay_dead_letters.queue,
+      since => replay_dead_letters.since,
+      before => replay_dead_letters.before,
+      error_type => replay_dead_letters.error_type,
+      error_pattern => replay_dead_letters.error_pattern,
+      max_letters => replay_dead_letters.max_letters,
+      after_id => replay_dead_letters.after_id,
+      only_waiting => only_waiting
+    ) as letter;
     return;
   end if;
+
+  chosen := soniq._lock_letters(
+    ids => replay_dead_letters.ids,
+    job_name => replay_dead_letters.job_name,
+    queue => replay_dead_letters.queue,
+    since => replay_dead_letters.since,
+    before => replay_dead_letters.before,
+    error_type => replay_dead_letters.error_type,
+    error_pattern => replay_dead_letters.error_pattern,
+    max_letters => replay_dead_letters.max_letters,
+    after_id => replay_dead_letters.after_id,
+    only_waiting => only_waiting
+  );
 
   update soniq.dead_letter_jobs as letter
   set replay_count = letter.replay_count + 1,
@@ -5143,17 +5326,21 @@ create or replace function soniq.delete_dead_letters(
   everything boolean default false,
   max_letters integer default null,
   after_id bigint default null,
-  dry_run boolean default false
+  dry_run boolean default false,
+  only_waiting boolean default false
 )
-returns table (dead_letter_id bigint)
+returns setof soniq.deleted_letter
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
-  chosen constant bigint[] := soniq._choose_letters(
+  chosen bigint[];
+begin
+  perform soniq._check_selection(
     ids => delete_dead_letters.ids,
     job_name => delete_dead_letters.job_name,
     queue => delete_dead_letters.queue,
@@ -5162,27 +5349,56 @@ declare
     error_type => delete_dead_letters.error_type,
     error_pattern => delete_dead_letters.error_pattern,
     everything => delete_dead_letters.everything,
-    max_letters => delete_dead_letters.max_letters,
-    after_id => delete_dead_letters.after_id,
-    only_waiting => false,
-    to_lock => delete_dead_letters.dry_run is not true
+    max_letters => delete_dead_letters.max_letters
   );
-begin
-  if delete_dead_letters.dry_run is not true then
-    delete from soniq.dead_letter_jobs as letter
-    where letter.id = any (chosen);
+
+  if delete_dead_letters.dry_run then
+    return query
+    select letter.id, letter.job_name, letter.queue
+    from soniq._selected_letters(
+      ids => delete_dead_letters.ids,
+      job_name => delete_dead_letters.job_name,
+      queue => delete_dead_letters.queue,
+      since => delete_dead_letters.since,
+      before => delete_dead_letters.before,
+      error_type => delete_dead_letters.error_type,
+      error_pattern => delete_dead_letters.error_pattern,
+      max_letters => delete_dead_letters.max_letters,
+      after_id => delete_dead_letters.after_id,
+      only_waiting => delete_dead_letters.only_waiting is true
+    ) as letter;
+    return;
   end if;
 
+  chosen := soniq._lock_letters(
+    ids => delete_dead_letters.ids,
+    job_name => delete_dead_letters.job_name,
+    queue => delete_dead_letters.queue,
+    since => delete_dead_letters.since,
+    before => delete_dead_letters.before,
+    error_type => delete_dead_letters.error_type,
+    error_pattern => delete_dead_letters.error_pattern,
+    max_letters => delete_dead_letters.max_letters,
+    after_id => delete_dead_letters.after_id,
+    only_waiting => delete_dead_letters.only_waiting is true
+  );
+
   return query
-  select each.id
-  from pg_catalog.unnest(chosen) as each (id);
+  with gone as (
+    delete from soniq.dead_letter_jobs as letter
+    where letter.id = any (chosen)
+    returning letter.id, letter.job_name, letter.queue
+  )
+  select gone.id, gone.job_name, gone.queue
+  from gone
+  order by gone.id;
 end;
 $$;
 
 comment on function soniq.delete_dead_letters(
-  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean
+  bigint[], text, text, timestamptz, timestamptz, text, text, boolean, integer, bigint, boolean, boolean
 ) is
-'Deletes dead letters for good, replayed or not, and answers with their ids, in order.
+'Deletes dead letters for good, and answers with each, its job name and its queue, in the order of their ids.
 
 ids, job_name, queue: those that match all that is given.
 since, before: of these those that died at this time or later, and before that one.
@@ -5191,6 +5407,7 @@ everything: all of them.
 max_letters: at most so many, those with the lowest ids.
 after_id: only those with a higher id; for working in batches, the last that the call before answered with.
 dry_run: deletes nothing and answers with what would be deleted.
+only_waiting: of these those that were not replayed; otherwise those that were, too.
 
 Errors: SQ012 max_letters, SQ014 no selection, everything with a filter, or since later than before.';
 
@@ -5836,6 +6053,79 @@ runs: how many, 1 to 1000.
 
 Errors: SQ012 runs, SQ020 no such schedule.';
 
+-- How they stand.
+
+create or replace function soniq._schedule_state(schedule soniq.schedules, late_before timestamptz)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select case
+    when (_schedule_state.schedule).paused then 'paused'
+    when (_schedule_state.schedule).next_run_at is null then 'ended'
+    when (_schedule_state.schedule).next_run_at < _schedule_state.late_before then 'late'
+    else 'active'
+  end;
+$$;
+
+comment on function soniq._schedule_state(soniq.schedules, timestamptz) is
+'paused; ended, if it is never due again; late, if it was due before a time; or active.';
+
+create or replace function soniq._late_before()
+returns timestamptz
+language sql
+volatile
+as $$
+  select soniq.clock() - settings.schedule_tolerance
+  from soniq.settings as settings;
+$$;
+
+comment on function soniq._late_before() is
+'A schedule that was due before then is late.';
+
+create or replace function soniq._schedule_stats()
+returns table (
+  name text,
+  job_name text,
+  state text,
+  next_run_at timestamptz,
+  last_due_at timestamptz,
+  last_job_id bigint
+)
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    schedule.name,
+    schedule.job_name,
+    soniq._schedule_state(schedule => schedule, late_before => late.before),
+    schedule.next_run_at,
+    schedule.last_due_at,
+    schedule.last_job_id
+  from soniq._late_before() as late (before)
+  cross join soniq.schedules as schedule;
+$$;
+
+comment on function soniq._schedule_stats() is
+'What the view schedule_stats shows.';
+
+create or replace view soniq.schedule_stats as
+select *
+from soniq._schedule_stats();
+
+comment on view soniq.schedule_stats is
+'Each schedule and how it stands.';
+comment on column soniq.schedule_stats.name is 'Its name.';
+comment on column soniq.schedule_stats.job_name is 'The job that it enqueues.';
+comment on column soniq.schedule_stats.state is
+  'active; late, if it has been due for longer than soniq.settings.schedule_tolerance: does anything tick?; paused; or ended, if it is never due again.';
+comment on column soniq.schedule_stats.next_run_at is 'When it is due next; NULL if never again.';
+comment on column soniq.schedule_stats.last_due_at is 'The time of its last run; NULL if it had none.';
+comment on column soniq.schedule_stats.last_job_id is 'The job that it enqueued last.';
+
 -- The tally: what tick() counts once a minute, so that metrics() and the views need not count it each time they are asked.
 --
 -- A count of ten million jobs reads 60,000 pages of the index, and as many of the table where vacuum has not been for a
@@ -6007,7 +6297,7 @@ begin
     (weight * pg_catalog.count(*) filter (where job.status = 'queued' and job.scheduled_at > as_of))::bigint,
     (weight * pg_catalog.count(*) filter (where job.status = 'processing'))::bigint,
     (weight * pg_catalog.count(*) filter (where job.deadline < as_of - grace))::bigint,
-    (weight * pg_catalog.count(*) filter (where job.failed_at > _sampled_jobs.since))::bigint,
+    (weight * pg_catalog.count(*) filter (where job.failed_at > _sampled_jobs.since and job.failed_at <= as_of))::bigint,
     min(job.scheduled_at) filter (where job.status = 'queued' and job.scheduled_at <= as_of)
   from soniq.jobs as job tablesample system (percent) repeatable (0)
   group by job.queue, job.job_name;
@@ -6041,7 +6331,8 @@ $$;
 comment on function soniq._sampled_dead_letters(integer) is
 'The dead letters not yet replayed by queue and name, told as in _sampled_jobs().';
 
--- Rows are only ever added, so they lie in the order in which jobs finished, or nearly.
+-- Rows are added and seldom removed, so they lie in the order in which jobs finished, or nearly. A page may have no row to be
+-- seen, where completions were rolled back; then the next one that is there tells.
 create or replace function soniq._pages_since(partition name, pages bigint, since timestamptz)
 returns bigint
 language plpgsql
@@ -6056,14 +6347,14 @@ begin
   while from_page < to_page loop
     middle := (from_page + to_page) / 2;
     execute pg_catalog.format(
-      'select max(job.finished_at) < $3
+      'select job.finished_at < $2
       from soniq.%I as job
       where job.ctid >= $1
-        and job.ctid < $2',
+      limit 1',
       partition
     )
     into is_before
-    using pg_catalog.format('(%s,0)', middle)::tid, pg_catalog.format('(%s,0)', middle + 1)::tid, since;
+    using pg_catalog.format('(%s,0)', middle)::tid, since;
     if is_before then
       from_page := middle + 1;
     else
@@ -6075,7 +6366,7 @@ end;
 $$;
 
 comment on function soniq._pages_since(name, bigint, timestamptz) is
-'How many pages of a partition of finished_jobs hold jobs that finished since then, found by halving.';
+'How many pages of a partition of finished_jobs begin with a job that finished since then, found by halving.';
 
 create or replace function soniq._recently_finished(since timestamptz)
 returns table (
@@ -6098,7 +6389,7 @@ declare
   partition record;
   is_in_use boolean;
 begin
-  -- Rows are only ever added, so the latest lie at the end, and no index on finished_at is needed, which each completion
+  -- Rows are added and seldom removed, so the latest lie at the end, and no index on finished_at is needed, which each completion
   -- would have to write. The last few pages tell whether a partition is in use at all.
   for partition in
     select
@@ -6108,6 +6399,7 @@ begin
     join pg_catalog.pg_class as part
       on part.oid = inheritance.inhrelid
     where inheritance.inhparent = 'soniq.finished_jobs'::pg_catalog.regclass
+      and pg_catalog.pg_relation_size(part.oid) > 0
   loop
     execute pg_catalog.format(
       'select exists (
@@ -6480,11 +6772,14 @@ language sql
 volatile
 as $$
   select pg_catalog.jsonb_build_object(
-    'paused', pg_catalog.count(*) filter (where schedule.paused),
-    'ended', pg_catalog.count(*) filter (where not schedule.paused and schedule.next_run_at is null),
-    'active', pg_catalog.count(*) filter (where not schedule.paused and schedule.next_run_at is not null)
+    'paused', pg_catalog.count(*) filter (where known.state = 'paused'),
+    'ended', pg_catalog.count(*) filter (where known.state = 'ended'),
+    'active', pg_catalog.count(*) filter (where known.state = 'active')
   )
-  from soniq.schedules as schedule;
+  from (
+    select soniq._schedule_state(schedule => schedule, late_before => '-infinity') as state
+    from soniq.schedules as schedule
+  ) as known;
 $$;
 
 comment on function soniq._count_schedules() is
@@ -6541,9 +6836,10 @@ language plpgsql
 volatile
 as $$
 declare
-  since constant timestamptz := coalesce(
-    (select max(former.taken_at) from soniq.tallies as former),
-    soniq.clock() - interval '1 minute'
+  -- Where nothing ticked for long, what is older is left out.
+  since constant timestamptz := greatest(
+    coalesce((select max(former.taken_at) from soniq.tallies as former), soniq.clock() - interval '1 minute'),
+    soniq.clock() - interval '1 hour'
   );
   counted constant soniq.tallies := soniq._count(since => since);
 begin
@@ -6557,6 +6853,52 @@ $$;
 
 comment on function soniq._take_tally() is
 'Counts, keeps what was counted in place of what was before, and adds it to the history.';
+
+create or replace function soniq._tallied_queues(tally soniq.tallies)
+returns table (
+  queue text,
+  ready bigint,
+  scheduled bigint,
+  processing bigint,
+  overdue bigint,
+  dead_letters bigint,
+  is_estimate boolean,
+  failed bigint,
+  oldest_ready_at timestamptz
+)
+language sql
+stable
+as $$
+  select each.*
+  from pg_catalog.jsonb_to_recordset((_tallied_queues.tally).queues) as each (
+    queue text,
+    ready bigint,
+    scheduled bigint,
+    processing bigint,
+    overdue bigint,
+    dead_letters bigint,
+    is_estimate boolean,
+    failed bigint,
+    oldest_ready_at timestamptz
+  );
+$$;
+
+comment on function soniq._tallied_queues(soniq.tallies) is
+'What a tally tells of each queue.';
+
+create or replace function soniq._tallied_heads(tally soniq.tallies)
+returns table (queue text, scheduled_at timestamptz)
+language sql
+stable
+as $$
+  select head.queue, min(head.scheduled_at)
+  from pg_catalog.jsonb_to_recordset((_tallied_heads.tally).heads) as head (queue text, scheduled_at timestamptz)
+  where head.scheduled_at <= (_tallied_heads.tally).taken_at
+  group by head.queue;
+$$;
+
+comment on function soniq._tallied_heads(soniq.tallies) is
+'When the first job was due that was ready in each queue when a tally was taken.';
 
 create or replace function soniq._latest_tally()
 returns soniq.tallies
@@ -6647,10 +6989,14 @@ as $$
   );
 $$;
 
+comment on function soniq._sum_of(bigint[], bigint[]) is
+'Two counts by size added up.';
+
 create or replace function soniq._percentile(by_size bigint[], share double precision)
 returns interval
 language sql
 immutable
+strict
 parallel safe
 as $$
   select interval '1 second' * (
@@ -6676,7 +7022,7 @@ $$;
 comment on function soniq._percentile(bigint[], double precision) is
 'The duration that this share of them did not exceed, as if those of one size lay evenly within it; NULL for no durations.';
 
-create or replace function soniq._finished_by_queue(since timestamptz)
+create or replace function soniq._finished_by_queue(since timestamptz, until timestamptz)
 returns table (queue text, done bigint, cancelled bigint, failed bigint, wait_times bigint[], run_times bigint[])
 language sql
 volatile
@@ -6697,11 +7043,12 @@ as $$
     )
   from soniq._recently_finished(since => _finished_by_queue.since) as finished
   where finished.finished_at > _finished_by_queue.since
+    and finished.finished_at <= _finished_by_queue.until
   group by finished.queue;
 $$;
 
-comment on function soniq._finished_by_queue(timestamptz) is
-'What finished since then, by queue.';
+comment on function soniq._finished_by_queue(timestamptz, timestamptz) is
+'What finished between the two times, by queue.';
 
 create or replace function soniq._note_history(since timestamptz, counted soniq.tallies)
 returns void
@@ -6711,34 +7058,22 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  from_time constant timestamptz := greatest(since, counted.taken_at - interval '1 hour');
   -- What was counted belongs to the span that most of the time between was in.
-  middle constant timestamptz := from_time + (counted.taken_at - from_time) / 2;
+  middle constant timestamptz := since + (counted.taken_at - since) / 2;
 begin
   insert into soniq.history as known (
     queue, span, began_at, done, cancelled, failed, dead, most_ready, longest_wait, wait_times, run_times
   )
   with live as (
-    select each.queue, each.ready, each.failed, each.oldest_ready_at
-    from pg_catalog.jsonb_to_recordset(counted.queues) as each (
-      queue text,
-      ready bigint,
-      failed bigint,
-      oldest_ready_at timestamptz
-    )
-  ),
-  head as (
-    select each.queue, min(each.scheduled_at) as scheduled_at
-    from pg_catalog.jsonb_to_recordset(counted.heads) as each (queue text, scheduled_at timestamptz)
-    where each.scheduled_at <= counted.taken_at
-    group by each.queue
+    select *
+    from soniq._tallied_queues(tally => counted)
   ),
   buried as (
     select letter.queue, pg_catalog.count(*) as jobs
     from (
       select latest.queue
       from soniq.dead_letter_jobs as latest
-      where latest.dead_at > from_time
+      where latest.dead_at > since
         and latest.dead_at <= counted.taken_at
       limit 10000
     ) as letter
@@ -6756,11 +7091,11 @@ begin
       coalesce(finished.wait_times, soniq._by_size(durations => null, weight => 1)) as wait_times,
       coalesce(finished.run_times, soniq._by_size(durations => null, weight => 1)) as run_times
     from live
-    full join soniq._finished_by_queue(since => from_time) as finished
+    full join soniq._finished_by_queue(since => since, until => counted.taken_at) as finished
       on finished.queue = live.queue
     full join buried
       on buried.queue = coalesce(live.queue, finished.queue)
-    left join head
+    left join soniq._tallied_heads(tally => counted) as head
       on head.queue = live.queue
   ),
   noted as (
@@ -6811,7 +7146,7 @@ end;
 $$;
 
 comment on function soniq._note_history(timestamptz, soniq.tallies) is
-'Adds to the history what happened between then and a tally, at most an hour.';
+'Adds to the history what happened between then and a tally.';
 
 create or replace function soniq._prune_history()
 returns void
@@ -6865,7 +7200,8 @@ language plpgsql
 volatile
 as $$
 begin
-  if length is null or length not between interval '1 minute' and interval '1 year' then
+  -- As intervals compare, a year has 360 days.
+  if length is null or length not between interval '1 minute' and interval '366 days' then
     perform soniq._refuse(
       'SQ006',
       pg_catalog.format('length is %s', coalesce(length::text, 'NULL')),
@@ -6987,7 +7323,7 @@ length: how far back, 1 minute to 1 year; hours are kept for soniq.settings.hist
 queue: of this queue; NULL is all together.
 
 done, cancelled, dead: jobs that were done, cancelled, given up. failed: jobs of which an attempt failed.
-most_ready, longest_wait: the most ready jobs and the longest that the oldest of them had been due, of what was looked at once a minute.
+most_ready, longest_wait: the most ready jobs and the longest that the oldest of them had been due, of what was looked at once a minute. Of jobs given up, at most 10,000 a minute are counted.
 wait_p50, wait_p95, wait_p99: of the jobs done, what half of them, 95 and 99 percent did not exceed from being due to their last attempt; run_p50, run_p95, run_p99: and from there to their end.
 
 Errors: SQ006 length, SQ027 the login is bound to a tenant.';
@@ -7279,7 +7615,7 @@ Runners call it all the time. Any number of sessions may, at once and from anywh
 
 Errors: SQ027 the login is bound to a tenant.';
 
--- What an operator watches: metrics() for a scraper, and three views for people and dashboards.
+-- What an operator watches: metrics() for a scraper, and four views for people and dashboards.
 --
 -- A scrape comes every few seconds whatever the backlog, so each of these reads less than 200 pages with ten million
 -- jobs, ten queues and three priorities.
@@ -7511,17 +7847,8 @@ begin
     group by letter.queue
   ),
   tallied as (
-    select each.*
-    from pg_catalog.jsonb_to_recordset(tally.queues) as each (
-      queue text,
-      ready bigint,
-      scheduled bigint,
-      processing bigint,
-      overdue bigint,
-      dead_letters bigint,
-      is_estimate boolean,
-      oldest_ready_at timestamptz
-    )
+    select *
+    from soniq._tallied_queues(tally => tally)
   )
   select
     known.queue,
@@ -7626,12 +7953,6 @@ begin
 
   tally := soniq._latest_tally();
   return query
-  with head as (
-    select each.queue, min(each.scheduled_at) as scheduled_at
-    from pg_catalog.jsonb_to_recordset(tally.heads) as each (queue text, scheduled_at timestamptz)
-    where each.scheduled_at <= tally.taken_at
-    group by each.queue
-  )
   select
     coalesce(counted.queue, setting.queue),
     coalesce(counted.ready, 0),
@@ -7641,21 +7962,13 @@ begin
     coalesce(counted.dead_letters, 0),
     coalesce(counted.is_estimate, false),
     greatest(as_of - tally.taken_at, interval '0'),
-    case when counted.ready > 0 then as_of - least(head.scheduled_at, counted.oldest_ready_at) end,
+    -- As of then: since then it may have been taken, and the queue be quick.
+    case when counted.ready > 0 then tally.taken_at - least(head.scheduled_at, counted.oldest_ready_at) end,
     coalesce(setting.paused, false)
-  from pg_catalog.jsonb_to_recordset(tally.queues) as counted (
-    queue text,
-    ready bigint,
-    scheduled bigint,
-    processing bigint,
-    overdue bigint,
-    dead_letters bigint,
-    is_estimate boolean,
-    oldest_ready_at timestamptz
-  )
+  from soniq._tallied_queues(tally => tally) as counted
   full join soniq.queues as setting
     on setting.queue = counted.queue
-  left join head
+  left join soniq._tallied_heads(tally => tally) as head
     on head.queue = counted.queue
   order by 1;
 end;
@@ -7917,21 +8230,29 @@ as $$
 $$;
 
 -- How late chores are done tells when a tick was last made, without a row that each tick would have to write.
+create or replace function soniq._tick_lag()
+returns double precision
+language sql
+volatile
+as $$
+  select case chore.due_at
+    when '-infinity' then 'infinity'
+    when 'infinity' then 0
+    else greatest(extract(epoch from soniq.clock() - chore.due_at), 0)::double precision
+  end
+  from soniq.chores as chore
+  where chore.chore = 'absent_runners';
+$$;
+
+comment on function soniq._tick_lag() is
+'How late tick() is with what it does once a minute, in seconds; Infinity if it was never called.';
+
 create or replace function soniq._upkeep_metrics()
 returns table (name text, labels jsonb, value double precision)
 language sql
 volatile
 as $$
-  select
-    'soniq_tick_lag_seconds',
-    jsonb '{}',
-    case chore.due_at
-      when '-infinity' then 'infinity'
-      when 'infinity' then 0
-      else greatest(extract(epoch from soniq.clock() - chore.due_at), 0)::double precision
-    end
-  from soniq.chores as chore
-  where chore.chore = 'absent_runners'
+  select 'soniq_tick_lag_seconds', jsonb '{}', soniq._tick_lag()
   union all
   select 'soniq_default_partition_rows', '{}', pg_catalog.count(*)
   from (
@@ -8040,7 +8361,7 @@ Errors: SQ027 the login is bound to a tenant.';
 create or replace function soniq._in_words(length interval)
 returns text
 language sql
-immutable
+stable
 parallel safe
 as $$
   select case
@@ -8055,7 +8376,7 @@ $$;
 create or replace function soniq._jobs_in_words(jobs bigint)
 returns text
 language sql
-immutable
+stable
 parallel safe
 as $$
   select pg_catalog.ltrim(pg_catalog.to_char(_jobs_in_words.jobs, '999,999,999,999')) || case _jobs_in_words.jobs when 1 then ' job' else ' jobs' end;
@@ -8133,15 +8454,24 @@ returns table (severity integer, kind text, subject text, message text, weight d
 language sql
 volatile
 as $$
+  with minute as materialized (
+    select noted.began_at, noted.done, noted.failed, noted.dead
+    from soniq.history as noted
+    where noted.queue = ''
+      and noted.span = interval '1 minute'
+      and noted.began_at > soniq.clock() - interval '1 hour'
+  )
   select
     2,
     'jobs_given_up',
     null,
     pg_catalog.format('%s given up in the last hour', soniq._jobs_in_words(jobs => lately.dead)),
     lately.dead::double precision
-  from soniq.history(length => '1 hour') as lately
-  where lately.is_whole
-    and lately.dead > 0
+  from (
+    select sum(minute.dead)::bigint as dead
+    from minute
+  ) as lately
+  where lately.dead > 0
   union all
   select
     case when lately.failed > lately.done then 2 else 3 end,
@@ -8152,9 +8482,12 @@ as $$
       soniq._jobs_in_words(jobs => lately.failed), soniq._jobs_in_words(jobs => lately.done)
     ),
     lately.failed
-  from soniq.history(length => '10 minutes') as lately
-  where lately.is_whole
-    and lately.failed >= 10
+  from (
+    select sum(minute.failed)::bigint as failed, sum(minute.done)::bigint as done
+    from minute
+    where minute.began_at > soniq.clock() - interval '10 minutes'
+  ) as lately
+  where lately.failed >= 10
     and lately.failed * 10 > lately.done;
 $$;
 
@@ -8175,11 +8508,7 @@ as $$
         )
     end,
     lag.seconds
-  from (
-    select metric.value
-    from soniq._upkeep_metrics() as metric
-    where metric.name = 'soniq_tick_lag_seconds'
-  ) as lag (seconds)
+  from soniq._tick_lag() as lag (seconds)
   where lag.seconds > 120
   union all
   select
@@ -8204,9 +8533,10 @@ as $$
     extract(epoch from soniq.clock() - schedule.next_run_at)::double precision
   from (
     select due.name, due.next_run_at
-    from soniq.schedules as due
-    where not due.paused
-      and due.next_run_at < soniq.clock() - interval '1 minute'
+    from soniq._late_before() as late (before)
+    join soniq.schedules as due
+      on due.next_run_at < late.before -- which has an index
+    where soniq._schedule_state(schedule => due, late_before => late.before) = 'late'
     order by due.next_run_at
     limit 10
   ) as schedule
@@ -8281,7 +8611,7 @@ comment on column soniq.concerns.message is 'What is wrong.';
 --   grant execute on function soniq.enqueue to shop;
 
 -- Each public function is named here, so that none is without a decision. Underscore functions are the owner's alone, but for
--- those behind the views and policies: a view reads tables with its owner's rights, and calls functions with its reader's.
+-- those behind the views: a view reads tables with its owner's rights, and calls functions with its reader's.
 create or replace function soniq._rights()
 returns table (kind text, name text, columns text[], roles text[])
 language sql
@@ -8320,18 +8650,19 @@ as $$
     ('function', 'metrics', null, '{runner,observer,admin}'),
     ('function', 'preview_schedule', null, '{observer,admin}'),
     ('function', 'version', null, '{runner,observer,admin}'),
-    ('function', '_bound_tenant', null, '{observer,admin}'),
     ('function', '_concerns', null, '{observer,admin}'),
     ('function', '_dead_letter_groups', null, '{admin}'),
     ('function', '_job_stats', null, '{observer,admin}'),
     ('function', '_queue_counts', null, '{observer,admin}'),
     ('function', '_queue_stats', null, '{observer,admin}'),
     ('function', '_runner_stats', null, '{observer,admin}'),
+    ('function', '_schedule_stats', null, '{observer,admin}'),
     ('relation', 'concerns', null, '{observer,admin}'),
     ('relation', 'job_stats', null, '{observer,admin}'),
     ('relation', 'queue_counts', null, '{observer,admin}'),
     ('relation', 'queue_stats', null, '{observer,admin}'),
     ('relation', 'runner_stats', null, '{observer,admin}'),
+    ('relation', 'schedule_stats', null, '{observer,admin}'),
     ('relation', 'chores', null, '{observer,admin}'),
     ('relation', 'job_types', null, '{observer,admin}'),
     ('relation', 'lanes', null, '{observer,admin}'),
@@ -8550,6 +8881,9 @@ begin
   end if;
 
   revoke all on all functions in schema soniq from public;
+  -- The policies ask it with the rights of whoever reads, who may have been granted a table or view alone. It tells
+  -- nothing but the caller's own tenant.
+  grant all on function soniq._bound_tenant() to public;
   perform soniq._revoke_roles();
   for granted in
     select own.kind, own.name, own.columns, 'soniq_' || role.name as grantee, function.oid::regprocedure as routine
@@ -8594,9 +8928,14 @@ comment on function soniq.grant_roles() is
 
 Roles that there are not are left out, and where there is no soniq_owner of which the caller is a member, the owner stays who it is. A warning says so, and what an administrator has to run. Where jobs run already, a change of owner waits for a moment at which nobody uses a table.';
 
+-- Bindings outlive the functions, with which the policies go, and a release may bring tables that need one.
 do $$
 begin
   perform soniq.grant_roles();
+  lock table soniq.tenant_logins in share row exclusive mode;
+  if exists (select from soniq.tenant_logins) then
+    perform soniq._keep_tenants_apart();
+  end if;
 end;
 $$;
 

@@ -5,6 +5,7 @@ begin;
 
 do $$
 begin
+  perform soniq._stop_keeping_tenants_apart();
   perform soniq._revoke_roles();
   perform soniq._own(owner => pg_catalog.quote_ident(current_user)::regrole);
 end;
@@ -36,6 +37,7 @@ drop view if exists soniq.runner_stats;
 drop view if exists soniq.job_stats;
 drop view if exists soniq.queue_counts;
 drop view if exists soniq.queue_stats;
+drop view if exists soniq.schedule_stats;
 drop view if exists soniq.dead_letter_groups;
 drop view if exists soniq.dead_letters;
 drop view if exists soniq.all_jobs;

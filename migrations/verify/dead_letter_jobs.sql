@@ -8,4 +8,5 @@ where false;
 select
   'soniq.dead_letter_jobs_by_time'::pg_catalog.regclass,
   'soniq.dead_letter_jobs_not_replayed'::pg_catalog.regclass, 'soniq.dead_letter_jobs_by_error'::pg_catalog.regclass,
-  'soniq.replayed_job'::pg_catalog.regtype;
+  'soniq.dead_letter_jobs_not_replayed_by_time'::pg_catalog.regclass, 'soniq.dead_letter_jobs_of_tenant'::pg_catalog.regclass,
+  'soniq.replayed_job'::pg_catalog.regtype, 'soniq.deleted_letter'::pg_catalog.regtype;

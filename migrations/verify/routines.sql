@@ -59,10 +59,13 @@ from pg_catalog.unnest(array[
     '_checked_tenant',
     '_tenant_for',
     '_check_unbound',
+    '_row_security',
+    '_lock_tables',
     '_keep_tenants_apart',
     '_stop_keeping_tenants_apart',
     '_check_bindable',
     '_check_held',
+    '_check_sees_others',
     'bind_tenant',
     'unbind_tenant',
     '_sign',
@@ -145,7 +148,8 @@ from pg_catalog.unnest(array[
     '_group_letters',
     '_dead_letter_groups',
     '_is_selected',
-    '_choose_letters',
+    '_selected_letters',
+    '_lock_letters',
     'replay_dead_letters',
     'delete_dead_letters',
     'prune_dead_letters',
@@ -166,6 +170,9 @@ from pg_catalog.unnest(array[
     'resume_schedule',
     'run_schedule_now',
     'preview_schedule',
+    '_schedule_state',
+    '_late_before',
+    '_schedule_stats',
     '_pages',
     '_affordable_entries',
     '_dead_rows',
@@ -185,6 +192,8 @@ from pg_catalog.unnest(array[
     '_count_schedules',
     '_count',
     '_take_tally',
+    '_tallied_queues',
+    '_tallied_heads',
     '_latest_tally',
     '_duration_bounds',
     '_by_size',
@@ -216,6 +225,7 @@ from pg_catalog.unnest(array[
     '_queue_metrics',
     '_runner_metrics',
     '_schedule_metrics',
+    '_tick_lag',
     '_upkeep_metrics',
     '_vacuum_metrics',
     'metrics',
@@ -240,6 +250,7 @@ select * from soniq.claimed_job where false;
 select * from soniq.all_jobs where false;
 select * from soniq.dead_letters where false;
 select * from soniq.dead_letter_groups where false;
+select * from soniq.schedule_stats where false;
 select * from soniq.queue_stats where false;
 select * from soniq.queue_counts where false;
 select * from soniq.job_stats where false;

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -142,7 +143,7 @@ def test_choosing_by_time_and_number(database: str) -> None:
     told = done(
         database, "dead-letter", "delete", "--before", "1 day", "--limit", "1", "--json"
     ).json
-    assert told["dead_letters"] == [{"dead_letter_id": oldest}]
+    assert told["dead_letters"] == [deleted(oldest)]
     said = done(database, "dead-letter", "prune", "--older-than", "0 s", "--limit", "1").out
     assert said == "1 dead letter deleted\n"
     assert [each[0] for each in letters(database)] == ids[2:]
@@ -184,6 +185,11 @@ def test_a_dry_run_changes_nothing(database: str) -> None:
     assert jobs(database) == []
 
 
+def deleted(letter_id: int) -> dict[str, Any]:
+    """What is told of a dead letter of the job mail that was deleted."""
+    return {"dead_letter_id": letter_id, "job_name": "mail", "queue": "mail_queue"}
+
+
 def test_deleting_and_pruning(database: str) -> None:
     [old, *mail] = bury(database, 4)
     rows(
@@ -200,7 +206,7 @@ def test_deleting_and_pruning(database: str) -> None:
     assert said == "1 dead letter deleted\n"
     assert [each[0] for each in letters(database)] == mail
     told = done(database, "dead-letter", "delete", mail[0], "--json").json
-    assert told["dead_letters"] == [{"dead_letter_id": mail[0]}]
+    assert told["dead_letters"] == [deleted(mail[0])]
     done(database, "dead-letter", "delete", "--all")
     assert letters(database) == []
     said = refused(database, 2, "dead-letter", "prune", "--older-than", "long")
@@ -284,7 +290,7 @@ def test_pruning_all_or_a_part(database: str) -> None:
     assert "since is later than before: 20" in said
     assert len(letters(database)) == 3
     told = done(database, *prune, "--all", "--json").json
-    assert told["dead_letters"] == [{"dead_letter_id": ids["old"]}]
+    assert told["dead_letters"] == [deleted(ids["old"])]
 
 
 def test_a_dry_run_of_an_export_writes_nothing(database: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -135,7 +136,7 @@ def test_one_frame_without_a_terminal(
 
     narrow = done(database, "top", COLUMNS="40").out
     assert max(map(len, narrow.splitlines())) <= 40
-    assert "mail" in narrow
+    assert order(narrow) == ["mail", "bills", "fax"]
 
     told = done(database, "top", "--json").json
     assert [each["queue"] for each in told["queues"]] == [
@@ -154,10 +155,9 @@ def test_one_frame_without_a_terminal(
 
 def test_at_a_terminal(database: str, open_top: OpenTop) -> None:
     fill(database)
+    bury(database, 1)
     top = open_top(database, COLUMNS=80, LINES=24)  # of when it began
-    shown = top.wait_for(lambda shown: shown.splitlines()[-1].startswith("q quit  p pause"))
-    assert len(shown.splitlines()) == 24
-    assert order(shown) == ["mail", "bills", "fax"]
+    top.wait_for(lambda shown: order(shown) == ["mail", "bills", "fax"])
     top.type("2")
     top.wait_for(lambda shown: order(shown) == ["bills", "mail", "fax"])
     top.type("3")
@@ -172,29 +172,90 @@ def test_at_a_terminal(database: str, open_top: OpenTop) -> None:
     shown = top.wait_for(lambda shown: order(shown) == ["fax", "mail", "bills"])
     assert "PAUSED" not in shown
 
+    wait_for_parts(top, "QUEUES", "RUNNERS", "FAILURES", "last 10m")
     top.resize(9, 60)
-    shown = top.wait_for(lambda shown: "QUEUES 1-3/3" not in shown and "FAILURES" not in shown)
-    assert len(shown.splitlines()) <= 9
+    wait_for_parts(top, "QUEUES")
+    top.resize(5, 60)
+    wait_for_parts(top)
     top.resize(3, 20)
-    top.wait_for("soniq top")
+    wait_for_parts(top)
     top.resize(40, 160)
-    top.wait_for("last 30m")
+    wait_for_parts(top, "QUEUES", "RUNNERS", "FAILURES", "last 30m")
 
-    before = top.mode
+    assert top.settings != top.mode
     top.type("q")
     assert top.exit_code() == 0
     assert top.written.count(LEAVES_SCREEN) == 1
-    assert before[3] == top.mode[3]
+    assert top.settings == top.mode
+
+
+def wait_for_parts(top: Terminal, *parts: str) -> None:
+    """Waits for a frame from the first line to the last, with these parts and no others."""
+
+    def is_there(shown: str) -> bool:
+        lines = shown.splitlines()
+        found = re.findall(r"^QUEUES|^RUNNERS|^FAILURES|last \d+m", shown, re.MULTILINE)
+        return (
+            lines[0].startswith("soniq top")
+            and lines[-1].startswith("q quit  p pause")
+            and sorted(found) == sorted(parts)
+        )
+
+    top.wait_for(is_there)
+
+
+def test_what_matters_most_stays_on_narrow_terminals(database: str, open_top: OpenTop) -> None:
+    fill(database)
+    bury(database, 3, job="greetings")
+    note_history(database, "bills", {1: 123_456, 0: 123_456})
+    top = open_top(database, columns=120)
+    queue, bills = "greetings_queue", "bills +1 "
+    for columns, *lines in (
+        (
+            120,
+            "QUEUES +ready +later +running +oldest +done/min +last 30m +dead",
+            rf"{queue} +0 +0 +0 +- +0 +▁{{29,30}} +3",
+            rf"{bills}+0 +0 +3h +123k +▁{{27,29}}█+ +0 +paused",
+        ),
+        (
+            90,
+            "QUEUES +ready +later +running +oldest +done/min +last 10m +dead",
+            rf"{queue} +0 +0 +0 +- +0 +▁{{10}} +3",
+            rf"{bills}+0 +0 +3h +123k +▁+█+ +0 +paused",
+        ),
+        (
+            80,
+            "QUEUES +ready +later +running +oldest +done/min +dead",
+            f"{queue} +0 +0 +0 +- +0 +3",
+            f"{bills}+0 +0 +3h +123k +0 +paused",
+        ),
+        (
+            60,
+            "QUEUES +ready +later +running +oldest +dead",
+            f"{queue} +0 +0 +0 +- +3",
+            f"{bills}+0 +0 +3h +0 +paused",
+        ),
+        (
+            55,
+            "QUEUES +ready +running +oldest +dead",
+            f"{queue} +0 +0 +- +3",
+            f"{bills}+0 +3h +0 +paused",
+        ),
+        (40, "QUEUES +ready +oldest +dead", "greetings_… +0 +- +3", f"{bills}+3h +0 +paused"),
+    ):
+        top.resize(24, columns)
+        for line in lines:
+            wait_for_line(top, line)
+    wait_for_line(top, "RUNNERS +slots +heard of +runs")
+
+
+def wait_for_line(terminal: Terminal, pattern: str) -> None:
+    """Waits until a line is just so."""
+    terminal.wait_for(lambda shown: re.search(f"^{pattern}$", shown, re.MULTILINE))
 
 
 def test_more_queues_than_lines_are_scrolled(database: str, open_top: OpenTop) -> None:
-    rows(
-        database,
-        """
-        select soniq.enqueue('x', queue => format('q%%s', to_char(each, 'FM000')), delay => '1 hour')
-        from generate_series(1, 60) as each
-        """,
-    )
+    make_queues(database, 60)
     top = open_top(database, "--order", "name")
     shown = top.wait_for(lambda shown: "QUEUES 1-" in shown and "q quit" in shown)
     seen = re.findall(r"^q\d\d\d", shown, re.M)
@@ -221,6 +282,34 @@ def test_more_queues_than_lines_are_scrolled(database: str, open_top: OpenTop) -
     assert LEAVES_SCREEN in top.written
 
 
+def test_where_queues_get_fewer_than_lines_none_is_hidden(database: str, open_top: OpenTop) -> None:
+    make_queues(database, 30)
+    top = open_top(database, "--order", "name")
+    top.wait_for("QUEUES 1-")
+    top.type("\x1b[6~" * 9)
+    top.wait_for("-30/30")
+    top.resize(30, 80)
+    # Each with its history, which is read for those only that are seen.
+    listed = re.compile(r"^q\d\d\d .* 0  ▁{10} +0$", re.MULTILINE)
+    top.wait_for(lambda shown: "QUEUES 8-30/30" in shown and len(listed.findall(shown)) == 23)
+    top.type("k")
+    top.wait_for("QUEUES 7-29/30")
+    rows(database, "delete from soniq.lanes where queue > 'q010'")
+    top.wait_for(lambda shown: "QUEUES  " in shown and len(listed.findall(shown)) == 10)
+
+
+def make_queues(url: str, number: int) -> None:
+    """Queues from q001 on, with a job each."""
+    rows(
+        url,
+        """
+        select soniq.enqueue('x', queue => format('q%%s', to_char(each, 'FM000')), delay => '1 hour')
+        from generate_series(1, %s) as each
+        """,
+        number,
+    )
+
+
 def test_the_database_goes_away_and_comes_back(own_server: Server, open_top: OpenTop) -> None:
     rows(own_server.url(), "select soniq.enqueue('x', queue => 'kept', delay => '1 hour')")
     top = open_top(own_server.url())
@@ -237,18 +326,50 @@ def test_the_database_goes_away_and_comes_back(own_server: Server, open_top: Ope
     assert b"Traceback" not in top.written
 
 
-def test_ctrl_z_leaves_the_terminal_to_others_meanwhile(database: str, open_top: OpenTop) -> None:
+def test_ctrl_z_where_no_shell_could_have_it_go_on(database: str, open_top: OpenTop) -> None:
     top = open_top(database)
     top.wait_for("QUEUES")
-    top.type("\x1a")
-    state = Path(f"/proc/{top.pid}/stat")
-    wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
-    top.wait_for(lambda _: LEAVES_SCREEN in top.written)
-    assert top.settings == top.mode
-    top.send(signal.SIGCONT)
-    top.wait_for(lambda shown: top.written.count(ENTERS_SCREEN) == 2 and "QUEUES" in shown)
+    for times in (1, 2):
+        top.type("\x1a")
+        wait_for_written(top, ENTERS_SCREEN, 1 + times)
+        see_it_obey(top)
     top.type("q")
     assert top.exit_code() == 0
+    assert top.settings == top.mode
+
+
+def test_ctrl_z_leaves_the_terminal_to_the_shell_meanwhile(database: str) -> None:
+    # dash, since bash would itself put right what is left wrong.
+    with closing(Terminal(["dash", "-i"], environment(database, {"PS1": "shell> "}))) as shell:
+        shell.wait_for("shell>")
+        shell.type(f"{SONIQ} top\n")
+        shell.wait_for("QUEUES")
+        assert shell.settings != shell.mode
+        for times in (1, 2):
+            shell.type("\x1a")
+            wait_for_written(shell, b"Stopped", times)
+            assert shell.written.count(LEAVES_SCREEN) == times
+            assert shell.written.rindex(LEAVES_SCREEN) < shell.written.rindex(b"Stopped")
+            assert shell.settings == shell.mode
+            shell.type("fg\n")
+            wait_for_written(shell, ENTERS_SCREEN, 1 + times)
+            see_it_obey(shell)
+        shell.type("q")
+        wait_for_written(shell, b"shell> ", 4)
+        assert shell.settings == shell.mode
+
+
+def wait_for_written(terminal: Terminal, what: bytes, times: int) -> None:
+    """Waits until it has been written so many times."""
+    terminal.wait_for(lambda _: terminal.written.count(what) == times)
+
+
+def see_it_obey(top: Terminal) -> None:
+    """Keys do what they should."""
+    top.type("p")
+    top.wait_for("PAUSED")
+    top.type("p")
+    top.wait_for(lambda shown: "PAUSED" not in shown)
 
 
 def test_terminals_that_can_less(database: str, open_top: OpenTop) -> None:

@@ -87,6 +87,14 @@ def test_a_port_or_host_that_cannot_be_had(database: str, tmp_path: Path) -> Non
     assert "SONIQ_DASHBOARD_PORT is '0'" in refused(database, 10, "dashboard", dashboard_port=0)
 
 
+def test_unless_told_otherwise_only_this_machine_reaches_it(database: str, tmp_path: Path) -> None:
+    with running_dashboard(database, tmp_path) as site:
+        assert f"the dashboard is at http://127.0.0.1:{site.port}, only to look" in site.log
+        # Another address of this machine, at which whoever listens on all of them answers.
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"http://127.0.0.2:{site.port}/api/health")
+
+
 def test_a_wrong_address_or_schema_is_told_at_the_start(empty_database: str) -> None:
     said = refused(empty_database.replace("@/", "@nowhere.invalid/"), 14, "dashboard")
     assert "cannot reach the database" in said

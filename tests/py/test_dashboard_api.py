@@ -462,6 +462,34 @@ def test_queues_and_schedules(database: str, api: TestClient) -> None:
     assert "weekly" in error["message"]
 
 
+def test_those_replayed_are_deleted_only_where_they_are_meant(
+    database: str, api: TestClient
+) -> None:
+    mail = bury(database, 3)
+    rows(database, "select soniq.replay_dead_letters(ids => %s)", mail[:2])
+    shown = HOST + "/dead-letters/delete?name=mail"
+    assert "Delete 1 dead letter?" in api.get(shown + "&waiting=true").text
+    assert "and that were not replayed before" in api.get(shown + "&waiting=true").text
+    assert "Delete 3 dead letters?" in api.get(shown).text
+    assert "also those replayed before" in api.get(shown).text
+    given = {"job_name": "mail", "only_waiting": True}
+    assert api.post("dead-letters/delete", json=given).json()["count"] == 1
+    assert api.post("dead-letters/delete", json={"job_name": "mail"}).json()["count"] == 2
+
+
+def test_letters_that_wait_in_a_queue_are_found_below_many_others(
+    database: str, api: TestClient
+) -> None:
+    bills = bury(database, 1, job="bills")
+    bury(database, 501)
+    wanted = {"queue": "bills_queue", "waiting": "true"}
+    found = api.get("dead-letters", params=wanted).json()
+    assert [int(each["id"]) for each in found["dead_letters"]] == bills
+    assert found["before"] is None
+    assert "Replay more than 200 dead letters?" in api.get(HOST + "/dead-letters/replay").text
+    assert "Replay 1 dead letter?" in api.get(HOST + "/dead-letters/replay?name=bills").text
+
+
 def test_dead_letters_are_taken_after_a_dry_run(database: str, api: TestClient) -> None:
     mail, bills = bury(database, 30), bury(database, 2, job="bills")
     dry = api.post("dead-letters/replay", json={"everything": True, "dry_run": True}).json()

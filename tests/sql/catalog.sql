@@ -30,14 +30,15 @@ select set_eq(
 
 -- Who may call what.
 
-select is_empty(
+select set_eq(
   $$
-    select function.oid::regprocedure
+    select function.oid::regprocedure::text
     from pg_catalog.pg_proc as function
     where function.pronamespace = 'soniq'::regnamespace
       and has_function_privilege('public', function.oid, 'execute')
   $$,
-  'nobody may execute a function of Soniq without a grant'
+  array['soniq._bound_tenant()'],
+  'nobody may execute a function of Soniq without a grant, but for what policies ask of everybody'
 );
 
 select is_empty(

@@ -127,6 +127,23 @@ select pg_temp.wait('11 minutes') \g /dev/null
 select soniq._take_tally() \g /dev/null
 select is(pg_temp.concerns(), '2 jobs_given_up : 1 job given up in the last hour', 'jobs that were given up');
 
+-- Of many queues, what tick() counted is told: a job that was taken since then is not late.
+
+delete from soniq.jobs;
+truncate soniq.history;
+select soniq._open_lane(queue => format('concern %s', n), priority => 7::smallint) from generate_series(1, 31) as n \g /dev/null
+select soniq.enqueue('concern', queue => 'concern 1', priority => 7) \g /dev/null
+select pg_temp.wait('50 ms') \g /dev/null
+select soniq._take_tally();
+select pg_temp.claim('{concern 1}', runner_id => :runner) \g /dev/null
+select pg_temp.wait('2 minutes') \g /dev/null
+select is(pg_temp.concerns(), null, 'a queue was not behind when it was looked at');
+delete from soniq.lanes where queue like 'concern %';
+delete from soniq.jobs;
+select soniq.enqueue('concern', queue => 'failing') \g /dev/null
+select soniq.fail(job_id, attempt, '{}', 'permanent_failure') from pg_temp.claim('{failing}', runner_id => :runner) \g /dev/null
+select soniq._take_tally();
+
 -- The database.
 
 select set_config('soniq_test.obstacle', '3 days', true) \g /dev/null

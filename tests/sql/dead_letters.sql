@@ -214,9 +214,9 @@ from (values
   ('queue => ''letters a''', '1 deleted, left: bill-2 ship-1')
 ) as step (arguments, outcome);
 
-select array(select soniq.delete_dead_letters(everything => true, dry_run => true)) as told \gset
+select array(select dead_letter_id from soniq.delete_dead_letters(everything => true, dry_run => true)) as told \gset
 select is(
-  array(select soniq.delete_dead_letters(everything => true)), :'told',
+  array(select dead_letter_id from soniq.delete_dead_letters(everything => true)), :'told',
   'delete everything: those that the dry run told'
 );
 select is(
@@ -325,7 +325,7 @@ from (
   values
     (jsonb '{"type": "HTTPError", "message": "503 of /orders/12345"}'), ('{"type": "HTTPError", "message": "503 of /orders/98765"}'),
     ('{"type": "HTTPError", "message": "404 of /orders/98765"}'),
-    ('{"type": "KeyError", "message": "job 0a1b2c3d-0000-4000-8000-00000000000f of INV-2031-77 and x_20310_y"}'), ('{}')
+    ('{"type": "KeyError", "message": "job 0a1b2c3d-0000-4000-8000-00000000000f of INV-2031-77 and\n  x_20310_y\tat 0x7fab"}'), ('{}')
 ) as died (error) \g /dev/null
 prepare groups as
 select error_type, error_pattern, letters, last_at - first_at, latest_id, is_partial
@@ -344,7 +344,7 @@ as $$
   from (
     values
       ('', '', 1::bigint, interval '0'), ('HTTPError', '404 of /orders/#', 1::bigint, interval '0'), ('HTTPError', '503 of /orders/#', 2, '1 s'),
-      ('KeyError', 'job # of # and #', 1, '0')
+      ('KeyError', 'job # of # and # at #', 1, '0')
   ) as wanted (error_type, error_pattern, letters, length)
   cross join lateral (
     select max(grouped.id), false
@@ -388,12 +388,27 @@ select is(
   2::bigint, 'a group is replayed'
 );
 select is(
-  (select count(*) from soniq.delete_dead_letters(job_name => 'letters grouped', error_type => 'HTTPError')), 3::bigint,
-  'all of one type are deleted'
+  (select count(*) from soniq.delete_dead_letters(job_name => 'letters grouped', error_type => 'HTTPError', only_waiting => true)), 1::bigint,
+  'of one type those are deleted that were not replayed'
+);
+select is(
+  (select count(*) from soniq.delete_dead_letters(job_name => 'letters grouped', error_type => 'HTTPError', only_waiting => null)), 2::bigint,
+  'or all'
 );
 select is(
   (select count(*) from soniq.delete_dead_letters(job_name => 'letters grouped', error_type => '', error_pattern => '')), 1::bigint,
   'and those whose error told nothing'
+);
+
+select pg_temp.set_letter_pages(1);
+delete from soniq.dead_letter_jobs;
+select pg_temp.died_of('letters apart', jsonb_build_object('type', format('Error%s', n))) from generate_series(1, 100) as n \g /dev/null
+select is(
+  (select (count(*), bool_or(is_partial)) from soniq._group_letters(most => 1000)), row(100::bigint, false), 'a hundred groups are all there are'
+);
+select pg_temp.died_of('letters apart', '{"type": "Error101"}') \g /dev/null
+select is(
+  (select (count(*), bool_and(is_partial)) from soniq._group_letters(most => 1000)), row(100::bigint, true), 'of more, the hundred largest'
 );
 
 select * from finish();

@@ -41,7 +41,7 @@ begin
   create temporary table held on commit drop as
   select * from pg_temp.claim(array[work.queue], work.jobs);
   perform pg_temp.wait(work.took);
-  perform soniq.complete(held.job_id, held.attempt) from held;
+  perform soniq.complete(array_agg(held.job_id), array_agg(held.attempt)) from held;
   drop table held;
 end;
 $$;
@@ -135,6 +135,27 @@ from (
     (interval '1 hour', interval '1 minute', 60::bigint), ('1 day', '10 minutes', 144), ('7 days', '1 hour', 168)
 ) as asked (length, span, points);
 
+-- What is completed while the tally is taken is of the next minute alone.
+select pg_temp.wait('1 minute') \g /dev/null
+select soniq.enqueue('history job', queue => 'history d') \g /dev/null
+select soniq.complete(job_id, attempt) from pg_temp.claim('{history d}') \g /dev/null
+select pg_temp.wait('-100 ms') \g /dev/null
+select soniq._take_tally() \g /dev/null
+select pg_temp.wait('1 minute') \g /dev/null
+select soniq._take_tally() \g /dev/null
+select is((select done from soniq.history('1 hour', 'history d') where is_whole), 1::bigint, 'done once');
+
+-- Of what nobody looked at for long, the last hour is noted.
+select soniq.enqueue('history job', queue => 'history e', max_attempts => 3) \g /dev/null
+select soniq.fail(job_id, attempt, '{}') from pg_temp.claim('{history e}') \g /dev/null
+select pg_temp.wait('61 minutes') \g /dev/null
+select soniq.cancel(soniq.enqueue('history job', queue => 'history e')) \g /dev/null
+select soniq._take_tally() \g /dev/null
+select is(
+  (select (sum(failed), sum(cancelled)) from soniq.history where queue = 'history e' and span = '1 hour'), row(0::numeric, 1::numeric),
+  'what failed before is not'
+);
+
 -- More than the last pages hold: the minute is told from these.
 
 select pg_temp.work('history many', 1000, waited => '0', took => '0') \g /dev/null
@@ -150,6 +171,35 @@ select ok(
   (select done from soniq.history('2 minutes', 'history many') where is_whole) between 8500 and 9500,
   'how many they were is told from the latest, and from how many pages they fill'
 );
+
+-- Pages whose rows nobody sees, as rolled back completions leave them, tell nothing: those behind them do.
+
+do $$
+begin
+  perform pg_temp.work('history old', 3000, waited => '0', took => '0');
+  perform pg_temp.wait('1 hour');
+  begin
+    perform pg_temp.work('history undone', 9000, waited => '0', took => '0');
+    raise exception 'undone';
+  exception
+    when raise_exception then null;
+  end;
+  perform pg_temp.work('history old', 3000, waited => '0', took => '0');
+  perform pg_temp.wait('1 hour');
+  perform pg_temp.work('history new', 1500, waited => '0', took => '0');
+end;
+$$;
+select is(
+  soniq._pages_since(part.relname, pg_relation_size(part.oid) / 8192, soniq.clock() - interval '1 minute'),
+  (
+    select count(distinct (job.ctid::text::point)[0]) - 1
+    from soniq.finished_jobs as job
+    where job.queue = 'history new'
+  ),
+  'the pages are found that begin with what is recent'
+)
+from pg_class as part
+where part.oid in (select job.tableoid from soniq.finished_jobs as job where job.queue = 'history new');
 
 -- How long it is kept.
 
@@ -176,8 +226,55 @@ select results_eq(
   $$values (interval '1 minute', 0::bigint), ('10 minutes', 0), ('1 hour', 0)$$, 'a tick notes and forgets'
 );
 
+-- Whenever ticks come, each minute has its row; only the last is not over.
+
+create function pg_temp.minutes_noted(ticks timestamptz[])
+returns text
+language plpgsql
+as $$
+declare
+  moment timestamptz;
+begin
+  truncate soniq.history, soniq.tallies;
+  update soniq.chores set due_at = case when chore = 'tally' then '-infinity' else 'infinity' end::timestamptz;
+  foreach moment in array ticks loop
+    perform pg_temp.wait(moment - soniq.clock());
+    perform soniq.tick();
+  end loop;
+  return (
+    select string_agg(coalesce(done, -1)::text, ' ' order by began_at)
+    from soniq.history('20 minutes')
+    where not is_whole
+      and began_at < date_bin('1 minute', moment, 'epoch')
+  );
+end;
+$$;
+select is(
+  pg_temp.minutes_noted(array_agg(timestamptz '2031-02-01 12:00+00' + moment order by moment)),
+  array_to_string(array_fill(0, '{19}'), ' '), 'each minute has a row with ticks ' || pace
+)
+from (
+  select 'each second', n * interval '1 s'
+  from generate_series(0, 1200) as n
+  union all
+  select 'every 7 s', n * interval '7 s'
+  from generate_series(0, 172) as n
+  union all
+  select 'every 25 s', n * interval '25 s'
+  from generate_series(0, 48) as n
+  union all
+  select 'of cron, once a minute', n * interval '1 minute' + sin(n * n) * interval '50 ms'
+  from generate_series(0, 20) as n
+  union all
+  select 'of cron, late by some seconds', n * interval '1 minute' + (1 + sin(n * n)) * interval '4 s'
+  from generate_series(0, 20) as n
+) as ticking (pace, moment)
+group by pace
+order by pace;
+
 -- Bad input.
 
+select lives_ok('select * from soniq.history(''365 days'')', 'a year may be told in days');
 select is(
   pg_temp.refusal(format('select * from soniq.history(%L)', length)),
   pg_temp.refused_with('SQ006', problem, 'Give how far to look back, from ''1 minute'' to ''1 year''.'), problem

@@ -110,11 +110,11 @@ create temporary table executed (function text, starts text, reason text);
 insert into executed
 values
   ('_own', 'alter table %s', 'utility statements take no parameters: a regclass and a regrole'),
+  ('_lock_tables', 'lock table only %s', 'a regclass'),
   ('_keep_tenants_apart', 'create policy own_tenant on %s', 'a regclass'),
-  ('_keep_tenants_apart', 'alter table %s enable row level security, force', 'a regclass'),
   ('_keep_tenants_apart', 'create policy no_tenant on %s', 'a regclass'),
-  ('_keep_tenants_apart', 'alter table %s enable row level security', 'a regclass'),
-  ('_stop_keeping_tenants_apart', 'drop policy %I on %s', 'a policy of ours and a regclass'),
+  ('_keep_tenants_apart', 'alter table %s enable row level security, %s', 'a regclass, and force or no force'),
+  ('_stop_keeping_tenants_apart', 'drop policy if exists %I on %s', 'a policy of ours and a regclass'),
   ('_stop_keeping_tenants_apart', 'alter table %s no force row level security', 'a regclass'),
   ('_own', 'alter function %s', 'a regprocedure and a regrole'),
   ('_own', 'alter type %s', 'a regtype and a regrole'),
@@ -132,7 +132,7 @@ values
   ('_drop_partition', 'drop table soniq.%I', 'the same'),
   ('_empty_partition', 'lock table soniq.%I', 'the same'),
   ('_empty_partition', 'truncate table soniq.%I', 'the same'),
-  ('_pages_since', 'select max(job.finished_at)', 'a partition; the values are parameters'),
+  ('_pages_since', 'select job.finished_at < $2', 'a partition; the values are parameters'),
   ('_recently_finished', 'select exists (', 'a partition; the values are parameters'),
   ('_recently_finished', 'select job.queue', 'the same');
 
@@ -175,8 +175,8 @@ select set_eq(
     from executions
     where regexp_replace(statement, '%%|%I|%L', '', 'g') ~ '%'
   $$,
-  array['_keep_tenants_apart', '_own', '_revoke_roles', '_stop_keeping_tenants_apart', 'grant_roles'],
-  '%s, which quotes nothing, is for what is a name of the catalog by its type, where nobody but the owner calls'
+  array['_keep_tenants_apart', '_lock_tables', '_own', '_revoke_roles', '_stop_keeping_tenants_apart', 'grant_roles'],
+  '%s, which quotes nothing, is for what is a name of the catalog by its type, or a literal, where nobody but the owner calls'
 );
 -- Callers without rights, whose text would otherwise reach it.
 select is_empty(
@@ -329,6 +329,7 @@ values
   ('_queue_counts', 'select count(*) from soniq.queue_counts'),
   ('_queue_stats', 'select count(*) from soniq.queue_stats'),
   ('_runner_stats', 'select count(*) from soniq.runner_stats'),
+  ('_schedule_stats', 'select count(*) from soniq.schedule_stats'),
   ('cancel', format('select soniq.cancel(%s)', :letter)),
   ('claim', format($$select soniq.claim(%s, '{hostile,"a; drop table soniq.jobs"}', 10, '{x}')$$, :runner)),
   ('claim', format('select soniq.claim(%s)', :runner)),
@@ -449,6 +450,7 @@ select is_empty(
     select answer.role, answer.name, answer.answer
     from answers as answer
     where answer.answer !~ '^(SQ|42501)'
+      and answer.name <> '_bound_tenant'
       and not exists (
         select
         from soniq._rights() as own

@@ -22,11 +22,11 @@ select set_eq(
     from pg_catalog.pg_proc as function
     where function.pronamespace = 'soniq'::regnamespace
       and (function.proname not like '\_%' or function.proname in (
-        '_bound_tenant', '_concerns', '_dead_letter_groups', '_job_stats', '_queue_counts', '_queue_stats', '_runner_stats', '_shown_args'
+        '_concerns', '_dead_letter_groups', '_job_stats', '_queue_counts', '_queue_stats', '_runner_stats', '_schedule_stats', '_shown_args'
       ))
   $$,
   $$select name from soniq._rights() where kind = 'function'$$,
-  'soniq._rights() says of every public function whose it is, and of the underscore functions behind the views and policies'
+  'soniq._rights() says of every public function whose it is, and of the underscore functions behind the views'
 );
 select set_eq(
   $$
@@ -99,8 +99,11 @@ select set_eq(
       on function.pronamespace = 'soniq'::regnamespace
       and function.proname = granted.name
     where granted.kind = 'function'
+    union all
+    select role.name, 'soniq._bound_tenant()'
+    from roles as role
   $$,
-  'each role may execute what soniq._rights() lists, and no other function'
+  'each role may execute what soniq._rights() lists, and what policies ask of everybody, and no other function'
 );
 
 select set_eq(
@@ -400,6 +403,7 @@ select is_empty(
     cross join pg_catalog.pg_proc as function
     where function.pronamespace = 'soniq'::regnamespace
       and has_function_privilege(role.name, function.oid, 'execute')
+      and not has_function_privilege('public', function.oid, 'execute')
   $$,
   '_revoke_roles() leaves no function to any role'
 );

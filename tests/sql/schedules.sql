@@ -412,5 +412,29 @@ select results_eq(
 select is_empty($$select * from soniq.preview_schedule('previewed never')$$, 'and none where there are none');
 select is((select count(*) from soniq.preview_schedule('previewed')), 10::bigint, 'ten, unless told');
 
+-- How they stand.
+
+update soniq.settings set schedule_tolerance = '5 minutes';
+select soniq.schedule('stands', 'stands', every => '1 hour') \g /dev/null
+select soniq.schedule('stands paused', 'stands', every => '1 hour'), soniq.pause_schedule('stands paused') \g /dev/null
+select soniq.schedule('stands ended', 'stands', cron => '0 0 1 1 *') \g /dev/null
+update soniq.schedules set next_run_at = null where name = 'stands ended';
+create function pg_temp.states()
+returns text
+language sql
+as $$
+  select string_agg(state, ' ' order by name) from soniq.schedule_stats where name like 'stands%';
+$$;
+select is(pg_temp.states(), 'active ended paused', 'as they stand');
+select pg_temp.wait('1 hour 5 minutes') \g /dev/null
+select is(pg_temp.states(), 'active ended paused', 'a run may be behind by as much as soniq.settings says');
+select pg_temp.wait('1 microsecond') \g /dev/null
+select is(pg_temp.states(), 'late ended paused', 'and no more');
+select is(
+  (select stats::text from soniq.schedule_stats as stats where name = 'stands'),
+  (select row(name, job_name, 'late', next_run_at, last_due_at, last_job_id)::text from soniq.schedules where name = 'stands'),
+  'with what a schedule is about'
+);
+
 select * from finish();
 rollback;

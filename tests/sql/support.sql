@@ -39,6 +39,13 @@ as $$
   select set_config('soniq_test.now', (soniq.clock() + wait.delay)::text, true);
 $$;
 
+create function pg_temp.wait_for_second(second interval)
+returns void
+language sql
+as $$
+  select pg_temp.wait(date_bin('1 minute', soniq.clock(), 'epoch') + interval '1 minute' + wait_for_second.second - soniq.clock());
+$$;
+
 -- Errors: SQLSTATE, message and hint of what a statement raises, in one text that a test reads whole.
 
 create function pg_temp.refusal(statement text)
@@ -218,5 +225,22 @@ declare
 begin
   execute 'explain (analyze, buffers, timing off, format json) ' || pages.statement into plan;
   return (plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks')::bigint + (plan -> 0 -> 'Plan' ->> 'Shared Read Blocks')::bigint;
+end;
+$$;
+
+-- Another session, where there is dblink.
+create function pg_temp.connect(name text)
+returns void
+language plpgsql
+as $$
+begin
+  perform dblink_connect(
+    connect.name,
+    format(
+      'host=''%s'' port=%s dbname=''%s'' user=''%s''',
+      coalesce(host(inet_server_addr()), split_part(current_setting('unix_socket_directories'), ',', 1)),
+      current_setting('port'), current_database(), current_user
+    )
+  );
 end;
 $$;

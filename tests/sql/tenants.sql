@@ -28,6 +28,18 @@ select set_eq(
   array[]::text[], 'row security is off until the first login is bound'
 );
 
+select soniq._stop_keeping_tenants_apart() \g /dev/null
+select is_empty(
+  $$
+    select
+    from pg_catalog.pg_locks
+    where pid = pg_backend_pid()
+      and relation = 'soniq.runners'::regclass
+      and mode = 'AccessExclusiveLock'
+  $$,
+  'and to switch off what is off keeps nobody from a table'
+);
+
 select is(pg_temp.tenant_of(pg_temp.new_job()), null, 'a job is nobody''s in particular');
 select soniq.enqueue('tenants job', queue => 'tenants', tenant => 'acme') as job \gset
 select is(pg_temp.tenant_of(:job), 'acme', 'unless its producer says whose it is');
@@ -119,6 +131,11 @@ create role soniq_test_runner login in role soniq_runner;
 create role soniq_test_might login bypassrls;
 create role soniq_test_deployer login in role soniq_owner;
 create role soniq_test_root login superuser;
+create role soniq_test_roots_friend login in role soniq_test_root;
+create role soniq_test_group in role soniq_test_might;
+create role soniq_test_grouped login noinherit in role soniq_test_group;
+create role soniq_test_reader login in role pg_read_all_data;
+create role soniq_test_writer login in role pg_write_all_data;
 select is(
   pg_temp.refusal(format('select soniq.bind_tenant(%L, %L)', login, 'acme')),
   pg_temp.refused_with('SQ026', problem, remedy), problem
@@ -140,7 +157,11 @@ from (values
   ('soniq_test_runner', 'is a member of soniq_runner'),
   ('soniq_test_might', 'has BYPASSRLS'),
   ('soniq_test_deployer', 'is a member of Soniq''s owner'),
-  ('soniq_test_root', 'is a superuser')
+  ('soniq_test_root', 'is a superuser'),
+  ('soniq_test_roots_friend', 'is a member of soniq_test_root, a superuser'),
+  ('soniq_test_grouped', 'is a member of soniq_test_might, which has BYPASSRLS'),
+  ('soniq_test_reader', 'is a member of pg_read_all_data'),
+  ('soniq_test_writer', 'is a member of pg_write_all_data')
 ) as mighty (login, why);
 select is(
   pg_temp.refusal($$select soniq.bind_tenant('soniq_test_runner', null)$$),
@@ -169,8 +190,51 @@ select soniq.fail(job_id, attempt, '{}', 'permanent_failure') from pg_temp.claim
 select soniq.schedule('tenants of ' || coalesce(tenant, 'nobody'), 'tenants job', every => '1 day', tenant => tenant, source => 'tenants')
 from whose \g /dev/null
 
+-- While another session uses a table.
+select exists (select from pg_catalog.pg_available_extensions where name = 'dblink') as has_dblink \gset
+\if :has_dblink
+create extension if not exists dblink;
+select pg_temp.connect('other') \g /dev/null
+select dblink_exec('other', 'begin; lock table soniq.runners in access share mode') \g /dev/null
+set local lock_timeout = '100 ms';
+select is(
+  pg_temp.refusal($$select soniq.bind_tenant('soniq_test_Acme', 'acme')$$),
+  pg_temp.refused_with(
+    '55P03', 'to switch row security on or off takes a moment at which nobody uses soniq.runners, and in 00:00:00.1 there was none',
+    'See who does: select * from pg_stat_activity where pid in (select pid from pg_locks where relation = ''soniq.runners''::regclass). Call it again when they are through, or set lock_timeout to how long it may try.'
+  ),
+  'a binding does not wait for ever'
+);
+select is(current_setting('lock_timeout'), '100ms', 'and what is set stays as it was');
+reset lock_timeout;
+select dblink_disconnect('other') \g /dev/null
+\else
+select skip('this server has no dblink', 2);
+\endif
+
+-- Whatever row security there is of somebody else's.
+create policy mine on soniq.jobs for delete using (true);
+create policy mine on soniq.settings for delete using (true);
+alter table soniq.schedules enable row level security;
 select soniq.bind_tenant('soniq_test_Acme', 'acme');
+select bag_eq(
+  'select relation, policy, state from soniq._row_security()',
+  $$
+    values
+      ('soniq.jobs'::regclass, 'own_tenant'::name, 'on'), ('soniq.finished_jobs', 'own_tenant', 'on'),
+      ('soniq.finished_jobs_default', 'own_tenant', 'on'), ('soniq.dead_letter_jobs', 'own_tenant', 'on'),
+      ('soniq.schedules', 'own_tenant', 'on'), ('soniq.settings', 'no_tenant', 'on'), ('soniq.job_types', 'no_tenant', 'on'),
+      ('soniq.queues', 'no_tenant', 'on'), ('soniq.lanes', 'no_tenant', 'on'), ('soniq.runners', 'no_tenant', 'on'),
+      ('soniq.chores', 'no_tenant', 'on')
+  $$,
+  'row security is on, also where another policy was before'
+);
+-- Taken away by somebody, in part, it is whole with the next binding.
+alter table soniq.jobs no force row level security;
+alter table soniq.schedules disable row level security;
+drop policy own_tenant on soniq.finished_jobs;
 select soniq.bind_tenant('soniq_test_bolt', 'somebody');
+select is_empty($$select relation, state from soniq._row_security() where state <> 'on'$$, 'each binding sees to that');
 select soniq.bind_tenant('soniq_test_bolt', 'bolt');
 select bag_eq(
   'select login, tenant from soniq.tenant_logins',
@@ -212,6 +276,9 @@ exception
 end;
 $$;
 
+create role soniq_test_reads_little login;
+select soniq.bind_tenant('soniq_test_reads_little', 'acme') \g /dev/null
+
 -- What it sees.
 
 create temporary table seen (what text, acme text, everybody text);
@@ -242,6 +309,20 @@ select is(
   'bound to acme, with another role taken on: ' || relation
 )
 from unnest(array['jobs', 'all_jobs']) as relation;
+
+-- Who was granted a table or a view alone, and none of Soniq's roles, may read it still, bound or not.
+create role soniq_test_granted login;
+grant usage on schema soniq to soniq_test_granted, soniq_test_reads_little;
+grant select on soniq.job_types, soniq.all_jobs to soniq_test_granted, soniq_test_reads_little;
+select is(pg_temp.as_login('soniq_test_granted', what), everybody, 'granted by itself: ' || what)
+from seen
+where what like '%all_jobs%';
+select is(pg_temp.as_login('soniq_test_reads_little', what), acme, 'granted by itself, bound to acme: ' || what)
+from seen
+where what like '%all_jobs%';
+select is(pg_temp.as_login(login, 'select soniq._bound_tenant()'), tenant, 'each is told its own tenant: ' || login)
+from (values ('soniq_test_granted', null), ('soniq_test_reads_little', 'acme')) as asked (login, tenant);
+select soniq.unbind_tenant('soniq_test_reads_little') \g /dev/null
 
 -- A function in a condition is asked of its own rows alone.
 create function pg_temp.tell(tenant text)
@@ -287,16 +368,17 @@ values
   ('select array_agg(name) from soniq.prune_schedules($$tenants$$, $${}$$) as name', '{"tenants of acme"}'),
   ('select soniq.schedule($$tenants of acme$$, every => $$1 day$$) is not null', 'true'),
   ('select tenant from soniq.schedules where name = $$tenants of acme$$', 'acme'),
+  ('select string_agg(name || $$ is $$ || state, $$$$) from soniq.schedule_stats', 'tenants of acme is active'),
   ('select soniq.enqueue($$tenants job$$, queue => $$tenants$$) > 0', 'true'),
   ('select soniq.enqueue($$tenants job$$, queue => $$tenants$$, tenant => $$acme$$) > 0', 'true'),
   ('select soniq.enqueue($$tenants job$$, dedup_key => $$tenants$$) = soniq.enqueue($$x$$, dedup_key => $$tenants$$)', 'true'),
   ('select count(*) from soniq.enqueue_many($$tenants job$$, $${"{}"}$$)', '1'),
+  ('select count(*) from soniq._schedule_stats()', '1'),
   ('select soniq.clock() is not null', 'true'),
   ('select soniq.cron_next($$* * * * *$$) is not null', 'true'),
   ('select count(*) from soniq.cron_preview($$* * * * *$$)', '10'),
   ('select soniq.version() is not null', 'true'),
   ('select count(*) from soniq._dead_letter_groups()', '0'),
-  ('select soniq._bound_tenant()', 'acme'),
   ('select soniq._shown_args($$tenants job$$, $${}$$)', '{}');
 select is(pg_temp.as_login('soniq_test_Acme', what), acme, 'bound to acme: ' || what) from done;
 select is(
@@ -387,6 +469,23 @@ select matches(
 from unnest(array[$$select soniq.register_runner('host')$$, $$select soniq.register_job_type('tenants job')$$]) as statement;
 revoke soniq_runner from "soniq_test_Acme";
 
+-- A queue's limit counts what a tenant has there itself.
+select soniq.configure_queue('tenants limited', max_depth => 2) \g /dev/null
+select count(soniq.enqueue('tenants job', queue => 'tenants limited', tenant => tenant))
+from unnest(array['acme', 'bolt']) as tenant \g /dev/null
+select matches(
+  pg_temp.refusal($$select soniq.enqueue('tenants job', queue => 'tenants limited')$$), 'SQ024: .* 2 jobs wait in it',
+  'who is bound to nobody is counted all'
+);
+select is(
+  pg_temp.as_login('soniq_test_Acme', $$select soniq.enqueue('tenants job', queue => 'tenants limited') > 0$$), 'true',
+  'where that is too many, a tenant with less may have more'
+);
+select matches(
+  pg_temp.refusal_of('soniq_test_Acme', $$select soniq.enqueue('tenants job', queue => 'tenants limited')$$),
+  'SQ024: queue ''tenants limited'' is full: 2 jobs wait in it, its max_depth is 2,', 'until its own fill it'
+);
+
 -- Runners are of the whole system.
 select is(
   (select array_agg(distinct tenant) from pg_temp.claim('{tenants,default}', 10)), '{acme}', 'runners claim whosever jobs there are'
@@ -398,7 +497,10 @@ select is(
   'and the login sees what its roles let it see'
 );
 select is(pg_temp.as_login('soniq_test_bolt', 'select count(distinct tenant) from soniq.all_jobs'), '1', 'the other stays bound');
+drop policy own_tenant on soniq.jobs;
 select soniq.unbind_tenant('soniq_test_bolt') \g /dev/null
+drop policy mine on soniq.jobs;
+drop policy mine on soniq.settings;
 select set_eq(
   $$
     select relation.relname::text
@@ -409,18 +511,43 @@ select set_eq(
   array[]::text[], 'with the last of them, row security goes'
 );
 
--- Where the functions run with a superuser's rights.
+-- A transaction that would not see other bindings.
+select lives_ok(
+  format('select soniq._check_sees_others(isolation => %L)', isolation), isolation
+)
+from unnest(array['read committed', 'read uncommitted']) as isolation;
 select is(
-  pg_temp.refusal($$select soniq._check_held(owner => 'soniq_test_root')$$),
+  pg_temp.refusal(format('select soniq._check_sees_others(isolation => %L)', isolation)),
   pg_temp.refused_with(
-    'SQ026', 'Soniq''s functions run with the rights of soniq_test_root, a superuser, whom row security does not hold',
-    'Create the role soniq_owner, and give everything to it: select soniq.grant_roles().'
+    'SQ026', format('the transaction''s isolation level is %s, at which it does not see other bindings made meanwhile', isolation),
+    'Bind and unbind in a transaction of its own: begin isolation level read committed.'
   ),
-  'a superuser''s functions would not be held'
+  isolation
+)
+from unnest(array['repeatable read', 'serializable']) as isolation;
+
+-- Where row security would not hold whose rights the functions run with.
+select is(
+  pg_temp.refusal(format('select soniq._check_held(owner => %L)', owner)),
+  pg_temp.refused_with(
+    'SQ026', format('Soniq''s functions run with the rights of %s, %s, whom row security does not hold', owner, what),
+    'Have all belong to soniq_owner, and that be neither: select soniq.grant_roles(); alter role soniq_owner nosuperuser nobypassrls.'
+  ),
+  what || ' would not be held'
+)
+from (values
+  ('soniq_test_root', 'a superuser'),
+  ('soniq_test_might', 'a role with BYPASSRLS')
+) as unheld (owner, what);
+alter role soniq_owner bypassrls;
+select matches(
+  pg_temp.refusal($$select soniq.bind_tenant('soniq_test_bolt', 'bolt')$$), 'rights of soniq_owner, a role with BYPASSRLS',
+  'so nobody is bound'
 );
+alter role soniq_owner nobypassrls;
 alter function soniq.bind_tenant(text, text) owner to soniq_test_root;
 select matches(
-  pg_temp.refusal($$select soniq.bind_tenant('soniq_test_bolt', 'bolt')$$), 'rights of soniq_test_root, a superuser', 'so nobody is bound'
+  pg_temp.refusal($$select soniq.bind_tenant('soniq_test_bolt', 'bolt')$$), 'rights of soniq_test_root, a superuser', 'nor here'
 );
 
 select * from finish();

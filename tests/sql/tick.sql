@@ -211,7 +211,7 @@ select is(
   'and taken back'
 );
 select is(
-  (select due_at - soniq.clock() from soniq.chores where chore = 'absent_runners'), interval '1 minute',
+  (select due_at from soniq.chores where chore = 'absent_runners'), date_bin('1 minute', soniq.clock(), 'epoch') + interval '1 minute',
   'which is looked for once a minute'
 );
 
@@ -269,7 +269,7 @@ select results_eq(
   'select chore, due_at from soniq.chores order by due_at, chore',
   $$
     values
-      ('tally' collate "C", soniq.clock() + interval '1 minute'),
+      ('tally' collate "C", date_bin('1 minute', soniq.clock(), 'epoch') + interval '1 minute'),
       ('absent_runners', 'infinity'),
       ('history', 'infinity'),
       ('overdue_jobs', 'infinity'),

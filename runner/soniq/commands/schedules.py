@@ -6,9 +6,6 @@ import click
 from soniq.commands.common import EXIT_CODES, json_option, on_database, print_json, print_rows
 from soniq.commands.completing import schedule_names
 
-# A schedule this late is late, and no longer waiting for the next tick.
-LATE = "schedule.next_run_at < soniq.clock() - settings.schedule_tolerance and not schedule.paused"
-
 name_argument = click.argument("name", shell_complete=schedule_names)
 
 
@@ -29,24 +26,18 @@ async def read_schedules(connection: asyncpg.Connection) -> list[asyncpg.Record]
     return list(
         await connection.fetch(
             # Read as they lie and then sorted: in the order of names, each would be a page of its own.
-            f"""
+            """
             with schedule as materialized (
               select
-                name, job_name, cron, every, timezone, next_run_at, last_due_at, last_job_id, paused
-              from soniq.schedules
+                each.name, each.job_name, each.cron, each.every, each.timezone, each.next_run_at,
+                each.last_due_at, each.last_job_id, stats.state
+              from soniq.schedules as each
+              join soniq.schedule_stats as stats
+                on stats.name = each.name
             )
-            select
-              schedule.name, schedule.job_name, schedule.cron, schedule.every, schedule.timezone,
-              schedule.next_run_at, schedule.last_due_at, schedule.last_job_id,
-              case
-                when schedule.paused then 'paused'
-                when schedule.next_run_at is null then 'ended'
-                when {LATE} then 'late'
-                else 'active'
-              end as state
+            select *
             from schedule
-            cross join soniq.settings
-            order by schedule.name
+            order by name
             """
         )
     )

@@ -13,11 +13,8 @@ log = logging.getLogger("soniq.dashboard")
 # A batch is one transaction: short enough to hold up nobody, large enough to cost little.
 BATCH = 1000
 SAMPLE = 20
-FUNCTIONS = {"replay": "soniq.replay_dead_letters", "delete": "soniq.delete_dead_letters"}
-CALL = (
-    "(ids => $1, job_name => $2, queue => $3, since => $4, before => $5, error_type => $6, error_pattern => $7,"
-    " max_letters => $8, {argument})"
-)
+# So many are counted before somebody is asked; of a hundred thousand, each asking would read them all.
+COUNTED = 200
 Verb = Literal["replay", "delete"]
 
 
@@ -136,6 +133,17 @@ async def run_schedule(reach: Reach, who: str, name: str) -> int | None:
 # Dead letters.
 
 
+def _call(verb: Verb, selection: Selection, argument: str) -> str:
+    """The SQL function for it: $1 to $7 are the selection, $8 is how many at most, and then there is an argument."""
+    function = {"replay": "soniq.replay_dead_letters", "delete": "soniq.delete_dead_letters"}[verb]
+    # A replay of any but named ones is about those alone.
+    only_waiting = verb == "delete" and selection.only_waiting
+    return (
+        f"{function}(ids => $1, job_name => $2, queue => $3, since => $4, before => $5, error_type => $6,"
+        f" error_pattern => $7, max_letters => $8, {argument}{', only_waiting => true' if only_waiting else ''})"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What an action on dead letters is about: how many, of which jobs and queues, and the first of them."""
@@ -151,15 +159,9 @@ async def choice(
     """What would be replayed or deleted now; nothing is changed. Raises Refusal where nothing is selected."""
     found = await database.row(
         f"""
-        with target as materialized (
-          select target.dead_letter_id as id
-          from {FUNCTIONS[verb]}{CALL.format(argument="dry_run => true")} as target
-        ),
-        letter as (
-          select letter.id, letter.job_name, letter.queue
-          from target
-          join soniq.dead_letter_jobs as letter
-            on letter.id = target.id
+        with letter as materialized (
+          select target.dead_letter_id as id, target.job_name, target.queue
+          from {_call(verb, selection, "dry_run => true")} as target
         ),
         by_job as (
           select letter.job_name, letter.queue, count(*) as count
@@ -169,9 +171,9 @@ async def choice(
           limit 100
         )
         select
-          (select count(*) from target) as count,
+          (select count(*) from letter) as count,
           (select coalesce(jsonb_agg(by_job), '[]') from by_job) as by_job,
-          array(select target.id from target order by target.id limit {SAMPLE:d}) as ids
+          array(select letter.id from letter order by letter.id limit {SAMPLE:d}) as ids
         """,
         *selection.parameters,
         most,
@@ -208,7 +210,7 @@ async def take(
         while size := BATCH if most is None else min(BATCH, most - count):
             async with reach.database() as database:
                 done = await database.rows(
-                    f"select * from {FUNCTIONS[verb]}{CALL.format(argument='after_id => $9')}",
+                    f"select * from {_call(verb, selection, 'after_id => $9')}",
                     *selection.parameters,
                     size,
                     last,

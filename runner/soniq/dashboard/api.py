@@ -150,15 +150,25 @@ async def jobs(
     "/jobs/{job_id}",
     summary="One job, whatever became of it",
     tags=["jobs"],
-    response_model_exclude_unset=True,
+    response_model=models.Job,
 )
-async def job(site: TheSite, job_id: JobId) -> models.Job:
+async def job(site: TheSite, job_id: JobId) -> Response:
     """With the error of each failed attempt."""
     async with site.reach.database() as database:
         found = await looking.job(database, job_id)
     if found is None:
         raise acting.no_such_job(job_id)
-    return models.Job.model_validate(found)
+    return Response(_job_as_json(found), media_type="application/json")
+
+
+def _job_as_json(found: looking.Row) -> str:
+    """What a job carries stays as the database wrote it: exact, however large a number, however deep."""
+    carried = {name: found[name] for name in looking.CARRIED if name in found}
+    rest = models.Job.model_validate(found).model_dump_json(
+        exclude=set(carried), exclude_unset=True
+    )
+    members = [rest[1:-1], *(f'"{name}":{text or "null"}' for name, text in carried.items())]
+    return f"{{{','.join(members)}}}"
 
 
 @api.post("/jobs/{job_id}/cancel", summary="Take a job out of its queue", tags=["jobs"])
@@ -201,18 +211,17 @@ async def resume_queue(site: TheSite, who: Who, queue: NameInPath) -> models.Que
     return models.QueuePaused(queue=queue, paused=False, changed=changed)
 
 
-@api.get("/runners", summary="All runners, and what they have at work", tags=["runners"])
-async def runners(site: TheSite) -> models.Runners:
-    """The lost and the silent first."""
+@api.get("/runners", summary="Runners, and what they have at work", tags=["runners"])
+async def runners(site: TheSite, before: Before = None) -> models.Runners:
+    """Those with the highest ids first, two hundred at most."""
     async with site.reach.database() as database:
-        found = await looking.runners(database)
-        running = await looking.running(database)
+        listed = await looking.runners_by_id(database, before)
+        at_work = await looking.at_work(database, [each["runner_id"] for each in listed.rows])
     return models.Runners.model_validate(
         {
-            "runners": [
-                {**each, "jobs": [job for job in running if job["runner_id"] == each["runner_id"]]}
-                for each in found
-            ]
+            "runners": [{**each, "jobs": at_work.of(each)} for each in listed.rows],
+            "before": listed.before,
+            "is_partial": at_work.is_partial,
         }
     )
 
@@ -265,7 +274,7 @@ async def dead_letters(
     waiting: Annotated[bool, Query(description="Only those not replayed.")] = False,
     before: Before = None,
 ) -> models.Letters:
-    """As for jobs: fifty at most, of the 2,000 below `before`."""
+    """As for jobs: fifty at most, of the 500 below `before` that are looked through."""
     wanted = _filled(
         LetterFilter,
         name=name,

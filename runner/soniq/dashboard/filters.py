@@ -168,7 +168,7 @@ class Selection:
     """Which dead letters something is to be done to: those with these ids, or all that match the rest.
 
     before: only what died before; there always is one, since what dies after somebody has looked is not of their
-    choosing.
+    choosing. only_waiting: of these those not replayed, which a replay without ids is about anyway.
     """
 
     before: datetime
@@ -178,6 +178,7 @@ class Selection:
     since: datetime | None = None
     error_type: str | None = None
     error_pattern: str | None = None
+    only_waiting: bool = False
 
     def __str__(self) -> str:
         """For the log: what was given."""
@@ -185,7 +186,7 @@ class Selection:
         return ", ".join(
             f"{name} {_written(value) if name in ('before', 'since') else repr(value)}"
             for name, value in given.items()
-            if value is not None
+            if value not in (None, False)
         )
 
     @property

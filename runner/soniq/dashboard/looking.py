@@ -5,11 +5,10 @@ filter for which there is no index looks through so many jobs at most, and then 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from soniq.commands.schedules import LATE
 from soniq.dashboard.filters import JobFilter, LetterFilter
 from soniq.dashboard.reaching import Database
 from soniq.dashboard.refusals import forbidden
@@ -30,8 +29,11 @@ WINDOW = 2000
 WINDOW_OF_ARGS = 500
 WINDOW_OF_LETTERS = 500  # they carry their errors
 SCHEDULES_A_PAGE = 200
+RUNS = 10  # of a schedule, next and last ones
+# JSON that is nested deeper is not written over several lines.
+DEEPEST = 20
 MOST_RUNNERS = 200
-# Of what a runner has at work.
+# Of what all runners of a page have at work together.
 MOST_RUNNING = 500
 
 
@@ -144,7 +146,9 @@ COLUMNS = """
     job.max_attempts, job.timeout, job.runner_id, job.claimed_at, job.deadline, job.replay_of, job.schedule, job.due_at,
     job.ended_at, job.reason, job.replay_count, job.tenant
 """
-INNER_COLUMNS = ("args", "headers", "dedup_key", "errors", "result")
+INNER_COLUMNS = "job.dedup_key, job.errors"
+# What programs made of a job. It arrives as text: Python would round its numbers, and has no room for some.
+CARRIED = ("args", "headers", "result")
 # Where jobs of a status are, as the planner understands it: with a literal it leaves out the other tables. A status
 # that shares its table is chosen after the window, since nothing says how far apart its jobs lie.
 WHERE_THEY_ARE = {
@@ -176,9 +180,7 @@ class Listed:
 
 async def jobs(database: Database, wanted: JobFilter) -> Listed:
     """Jobs that match, the latest first; without args where the login may not see them."""
-    window = PAGE + 1
-    if wanted.is_narrow:
-        window = WINDOW_OF_ARGS if wanted.text else WINDOW
+    window = _window(wanted)
     found = await _matching_jobs(database, wanted, window)
     ids = found["ids"]
     rows = await _jobs_of(database, ids[:PAGE], wanted.status)
@@ -250,6 +252,16 @@ async def _matching_jobs(database: Database, wanted: JobFilter, window: int, abo
         *([wanted.text] if wanted.text else []),
     )
     return found
+
+
+def _window(wanted: JobFilter) -> int:
+    """How many jobs are looked through for those that match."""
+    by_status_alone = not replace(wanted, status=None).is_narrow
+    if by_status_alone and wanted.status in (None, "queued", "dead_letter"):
+        return PAGE + 1
+    if wanted.text:
+        return WINDOW_OF_ARGS
+    return WINDOW_OF_LETTERS if wanted.status == "dead_letter" else WINDOW
 
 
 def _latest(status: str | None, more: str, most: int, above: int) -> str:
@@ -357,11 +369,32 @@ async def _jobs_of(database: Database, ids: Sequence[int], status: str | None) -
 
 
 async def job(database: Database, job_id: int) -> Row | None:
-    """One job, whatever became of it; what the login may not see of it is left out."""
-    inner = "".join(f", job.{name}" for name in INNER_COLUMNS) if database.rights.sees_args else ""
+    """One job, whatever became of it, with what it carries as JSON; what the login may not see of it is left out."""
+    inner = ""
+    if database.rights.sees_args:
+        carried = (f"{_pretty(f'job.{name}')} as {name}" for name in CARRIED)
+        inner = f", {INNER_COLUMNS}, {', '.join(carried)}"
     return await database.row(
         f"select {COLUMNS} {inner} from soniq.all_jobs as job where job.id = $1", job_id
     )
+
+
+def _pretty(column: str) -> str:
+    """A JSON value as text: over several lines, unless it is empty, or so deep that these would be mostly blank."""
+    # Whatever looks at a large value reads it anew from where such are stored, unless it was taken out of there first.
+    return f"""
+      (
+        with read as materialized (
+          select {column} #> '{{}}' as value
+        )
+        select
+          case
+            when value in ('{{}}', '[]') or jsonb_path_exists(value, '$.**{{{DEEPEST:d}}}') then value::text
+            else jsonb_pretty(value)
+          end
+        from read
+      )
+    """
 
 
 async def runner_of(database: Database, runner_id: int) -> Row | None:
@@ -443,8 +476,13 @@ async def _latest_letters(
     database: Database, wanted: LetterFilter, window: int, above: int = 0
 ) -> list[Row]:
     """So many dead letters, and whether each matches."""
-    # Those of one error have an index; for another filter, so many are looked through.
-    of_one_error = None not in (wanted.name, wanted.error_type, wanted.error_pattern)
+    # Those of one error have an index, and so have those of a queue that wait; for another filter, so many are looked
+    # through.
+    by_index = ""
+    if None not in (wanted.name, wanted.error_type, wanted.error_pattern):
+        by_index = "and each.job_name = $2 and each.error_type = $4 and each.error_pattern = $5"
+    elif wanted.waiting and wanted.queue is not None:
+        by_index = "and each.queue = $3 and each.replay_count = 0"
     return await database.rows(
         f"""
         select
@@ -463,7 +501,7 @@ async def _latest_letters(
           from soniq.dead_letter_jobs as each
           where ($1::bigint is null or each.id < $1)
             {f"and each.id > {above:d}" if above else ""}
-            {"and each.job_name = $2 and each.error_type = $4 and each.error_pattern = $5" if of_one_error else ""}
+            {by_index}
           order by each.id desc
           limit {window:d}
         ) as letter
@@ -493,11 +531,11 @@ async def schedules(
         with schedule as materialized (
           select {SCHEDULE_COLUMNS}
           from soniq.schedules as each
+          join soniq.schedule_stats as stats
+            on stats.name = each.name
         )
-        select schedule.*, {STATE} as state
+        select schedule.*
         from schedule
-        left join soniq.settings
-          on true
         where $1::text is null
           or schedule.name > $1
         order by schedule.name
@@ -509,80 +547,85 @@ async def schedules(
 
 
 async def schedule(database: Database, name: str) -> Row | None:
-    """One schedule, with its args where the login may see them."""
-    args = ", each.args" if database.rights.sees_args else ""
+    """One schedule, with its args as JSON where the login may see them."""
+    args = f", {_pretty('each.args')} as args" if database.rights.sees_args else ""
     return await database.row(
         f"""
-        select schedule.*, {STATE} as state
-        from (
-          select {SCHEDULE_COLUMNS} {args}
-          from soniq.schedules as each
-          where each.name = $1
-        ) as schedule
-        left join soniq.settings
-          on true
+        select {SCHEDULE_COLUMNS} {args}
+        from soniq.schedules as each
+        join soniq.schedule_stats as stats
+          on stats.name = each.name
+        where each.name = $1
         """,
         name,
     )
 
 
-async def next_runs(database: Database, name: str, runs: int = 10) -> list[Row]:
+async def next_runs(database: Database, name: str) -> list[Row]:
     """When a schedule fires next, and what the clock in its own zone shows then."""
     return await database.rows(
-        "select run_at, local_time from soniq.preview_schedule(name => $1, runs => $2)", name, runs
+        "select run_at, local_time from soniq.preview_schedule(name => $1, runs => $2)", name, RUNS
     )
 
 
-async def last_runs(database: Database, name: str, last_job_id: int | None) -> list[Row]:
-    """The jobs that a schedule enqueued last, of those enqueued not long before the last one."""
+async def last_runs(database: Database, name: str, last_job_id: int | None) -> Listed:
+    """The jobs that a schedule enqueued last, ten of them, of those enqueued not long before the last one."""
     if last_job_id is None:
-        return []
-    return await database.rows(
+        return Listed([], None)
+    found = await database.rows(
         f"""
-        select run.id, run.status, run.due_at, run.claimed_at, run.ended_at
-        from (
-          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at, job.schedule
+        with job as materialized (
+          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at, job.schedule, job.enqueued_at
           from soniq.all_jobs as job
           where job.id <= $2
           order by job.id desc
           limit {WINDOW:d}
+        )
+        select
+          run.*,
+          (select count(*) from job) as looked_at,
+          (select min(id) from job) as lowest,
+          (select enqueued_at from job order by id limit 1) as reached
+        from (select) as once
+        left join lateral (
+          select job.id, job.status, job.due_at, job.claimed_at, job.ended_at
+          from job
+          where job.schedule = $1
+          order by job.id desc
+          limit {RUNS:d}
         ) as run
-        where run.schedule = $1
-        order by run.id desc
-        limit 10
+          on true
         """,
         name,
         last_job_id,
     )
+    rows = [each for each in found if each["id"] is not None]
+    if len(rows) == RUNS or found[0]["looked_at"] < WINDOW:
+        return Listed(rows, None)
+    return Listed(rows, found[0]["lowest"], found[0]["reached"])
 
 
 SCHEDULE_COLUMNS = """
     each.name, each.job_name, each.cron, each.every, each.timezone, each.queue, each.priority, each.max_attempts,
     each.timeout, each.missed_runs, each.max_missed_runs, each.allow_overlap, each.paused, each.next_run_at,
-    each.last_due_at, each.last_job_id, each.source, each.tenant, each.created_at, each.registered_at
-"""
-# A login bound to a tenant sees no settings; then nothing is told to be late.
-STATE = f"""
-    case
-      when schedule.paused then 'paused'
-      when schedule.next_run_at is null then 'ended'
-      when {LATE} then 'late'
-      else 'active'
-    end
+    each.last_due_at, each.last_job_id, each.source, each.tenant, each.created_at, each.registered_at, stats.state
 """
 
 
 # Runners.
 
 
+RUNNER_COLUMNS = """
+    runner.runner_id, runner.host, runner.pid, runner.runner_version, runner.queues, runner.concurrency, runner.running,
+    runner.oldest_running_age, runner.count_age, runner.silent_for, runner.state, runner.registered_at
+"""
+
+
 async def runners(database: Database, runner_id: int | None = None) -> list[Row]:
     """Runners, or one: the lost and the silent first, then the one that has run its oldest job for longest."""
     return await database.rows(
         f"""
-        select
-          runner.runner_id, runner.host, runner.pid, runner.runner_version, runner.queues, runner.concurrency,
-          runner.running, runner.oldest_running_age, runner.count_age, runner.silent_for, runner.state,
-          runner.registered_at
+        select {RUNNER_COLUMNS}
         from soniq.runner_stats as runner
         where $1::bigint is null
           or runner.runner_id = $1
@@ -593,16 +636,54 @@ async def runners(database: Database, runner_id: int | None = None) -> list[Row]
     )
 
 
-async def running(database: Database, runner_id: int | None = None) -> list[Row]:
-    """What runners have at work, those first whose deadline is nearest."""
-    return await database.rows(
+async def runners_by_id(database: Database, before: int | None = None) -> Listed:
+    """Runners, those with the highest ids first: an order that stays while a program goes from page to page."""
+    rows = await database.rows(
+        f"""
+        select {RUNNER_COLUMNS}
+        from soniq.runner_stats as runner
+        where $1::bigint is null
+          or runner.runner_id < $1
+        order by runner.runner_id desc
+        limit {MOST_RUNNERS + 1:d}
+        """,
+        before,
+    )
+    if len(rows) > MOST_RUNNERS:
+        return Listed(rows[:MOST_RUNNERS], rows[MOST_RUNNERS - 1]["runner_id"])
+    return Listed(rows, None)
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """What runners have at work, by their ids, what was claimed first at the front.
+
+    is_partial: so much is at work that only what has the nearest deadlines was read.
+    """
+
+    jobs: dict[int, list[Row]]
+    is_partial: bool
+
+    def of(self, runner: Row) -> list[Row]:
+        """What is known of a runner's."""
+        return self.jobs.get(runner["runner_id"], [])
+
+    def count(self, runner: Row) -> int:
+        """How many jobs a runner has at work: those that were read, or, where these are not all, as it was counted."""
+        known = len(self.of(runner))
+        return max(known, runner["running"]) if self.is_partial else known
+
+
+async def at_work(database: Database, runner_ids: Sequence[int] | None = None) -> AtWork:
+    """What all runners have at work, or these."""
+    leases = await database.rows(
         f"""
         with lease as materialized (
           select
             job.id, job.job_name, job.queue, job.attempt, job.max_attempts, job.runner_id, job.claimed_at, job.deadline
           from soniq.all_jobs as job
           where job.status = 'processing'
-            and ($1::bigint is null or job.runner_id = $1)
+            and ($1::bigint[] is null or job.runner_id = any ($1))
           order by job.deadline
           limit {MOST_RUNNING:d}
         )
@@ -610,5 +691,9 @@ async def running(database: Database, runner_id: int | None = None) -> list[Row]
         from lease
         order by lease.claimed_at, lease.id
         """,
-        runner_id,
+        runner_ids,
     )
+    jobs: dict[int, list[Row]] = {}
+    for each in leases:
+        jobs.setdefault(each["runner_id"], []).append(each)
+    return AtWork(jobs, is_partial=len(leases) == MOST_RUNNING)

@@ -244,9 +244,15 @@ class Runner(Model):
 
 
 class Runners(Model):
-    """All runners: the lost and the silent first."""
+    """Runners, those with the highest ids first.
+
+    before: give it as `before` for the next page; null at the end. is_partial: these have so much at work that `jobs`
+    tells only the 500 with the nearest deadlines; `running` counts all.
+    """
 
     runners: list[Runner]
+    before: Id | None
+    is_partial: bool
 
 
 class Schedule(Model):
@@ -386,6 +392,7 @@ class LetterSelection(Model):
     before: Time | None = Field(default=None, description="That died before; by default now.")
     error_type: Name | None = None
     error_pattern: Name | None = None
+    only_waiting: bool = Field(default=False, description="Of these, those not replayed.")
     everything: bool = False
     max_letters: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     dry_run: bool = Field(default=False, description="Change nothing, and tell what would be done.")
@@ -413,6 +420,7 @@ class LetterSelection(Model):
             since=self.since,
             error_type=self.error_type,
             error_pattern=self.error_pattern,
+            only_waiting=self.only_waiting,
         )
 
 

@@ -1,6 +1,5 @@
 """How numbers, times and durations are written on pages; what templates call, as filters."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -88,11 +87,6 @@ def _iso(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def pretty_json(value: Any) -> str:
-    """A JSON value over several lines; a text that Python could not read as it is."""
-    return json.dumps(value, indent=2, ensure_ascii=False) if not isinstance(value, str) else value
-
-
 def status_word(value: str) -> str:
     """A status as people say it: dead letter."""
     return value.replace("_", " ")
@@ -113,7 +107,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
     "ago": ago,
     "at": at,
-    "pretty_json": pretty_json,
     "status_word": status_word,
     "percent": percent,
     "plural": plural,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +20,10 @@ BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 # Told by the sign where there are no colours.
 SEVERITIES = {1: ("!!!", "bold red"), 2: ("!! ", "yellow"), 3: ("!  ", "cyan")}
 STATES = {"silent": "yellow", "lost": "bold red"}
-NARROW, WIDE = 60, 100
+NARROW, WIDE = 60, 110
+HISTORY = "last"  # so many minutes
+# Characters of a name for which columns that matter less leave; and those that it has in any case.
+NAME, SHORTEST_NAME = 16, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +47,20 @@ class Lines:
 def share(height: int, glance: Glance, *, keys: bool) -> Lines:
     """Shares a height out: the lower tables get a quarter of it each, or more where the queues leave some over."""
     left = height - 2 - keys
-    concerns = max(min(len(glance.concerns), MOST_CONCERNS, left // 4), 1)
+    concerns = min(max(min(len(glance.concerns), MOST_CONCERNS, left // 4), 1), max(left, 0))
     left -= concerns
     wanted = {
         "queues": 1 + max(len(glance.queues), 1),
         "runners": 1 + max(len(glance.runners), 1),
         "letters": 1 + len(glance.letters) if glance.letters else 0,
     }
-    # A head without a row tells nothing.
     lower = left // 4 if left // 4 > 1 else 0
     given = {name: min(wanted[name], lower) for name in ("letters", "runners")}
     for name in ("queues", "runners", "letters"):
         if name == "queues" or lower:
             spare = left - sum(given.values())
-            given[name] = min(wanted[name], given.get(name, 0) + max(spare, 0))
+            lines = min(wanted[name], given.get(name, 0) + max(spare, 0))
+            given[name] = lines if lines > 1 else 0  # a head without a row tells nothing
     return Lines(concerns, **given)
 
 
@@ -142,7 +146,7 @@ def _totals(glance: Glance) -> Text:
 
 
 def _concerns(glance: Glance, lines: int) -> Iterator[Text]:
-    if not glance.concerns:
+    if lines and not glance.concerns:
         yield Text("nothing is wrong", style="green")
     for concern in glance.concerns[:lines]:
         sign, style = SEVERITIES[concern["severity"]]
@@ -152,34 +156,63 @@ def _concerns(glance: Glance, lines: int) -> Iterator[Text]:
 
 def _queues(console: Console, glance: Glance, view: View, rows: int) -> Iterator[RenderableType]:
     ordered = view.sorted(glance.queues)
-    shown = ordered[view.offset : view.offset + rows]
-    minutes = MINUTES if console.width >= WIDE else 10
-    bars = PLAIN_BARS if console.options.ascii_only else BARS
-    table = _table(
-        _part("QUEUES", view.offset, len(shown), len(ordered)),
-        *("ready", "later", "running", "oldest", "done/min"),
-        f"last {minutes}m",
-        *("dead", ""),
-        width=12,
-    )
-    table.columns[6].justify = "left"
-    for each in shown:
-        over = glance.histories.get(each["queue"], [])[:-1]
-        sign = "~" if each["is_estimate"] else ""
-        table.add_row(
-            _name(each["queue"]),
-            Text(sign + count(each["ready"]), style="bold" if each["ready"] else "dim"),
-            sign + count(each["scheduled"]),
-            sign + count(each["processing"]),
-            "-" if each["oldest_ready_age"] is None else age(each["oldest_ready_age"]),
-            count(over[-1]) if over else "-",
-            Text(sparkline(over[-minutes:], bars).ljust(minutes), style="cyan"),
-            Text(count(each["dead_letters"]), style="red" if each["dead_letters"] else "dim"),
-            Text("paused", style="yellow") if each["paused"] else "",
-        )
+    offset = view.within(len(ordered), rows).offset
+    shown = ordered[offset : offset + rows]
+    columns = _figures(console, glance, shown)
+    part = _part("QUEUES", offset, len(shown), len(ordered))
+    table = _table(part, *columns, width=SHORTEST_NAME)
+    for column in table.columns:
+        if str(column.header).startswith(HISTORY):
+            column.justify = "left"
+    for each, *figures in zip(shown, *columns.values(), strict=True):
+        table.add_row(_name(each["queue"]), *figures)
     yield table
     if not ordered:
         yield Text("no queues: nothing was ever enqueued", no_wrap=True, overflow="ellipsis")
+
+
+def _figures(console: Console, glance: Glance, queues: Sequence[Row]) -> dict[str, list[Text]]:
+    """The columns beside the names of queues, as many of them as there is room for."""
+    minutes = MINUTES if console.width >= WIDE else 10
+    bars = PLAIN_BARS if console.options.ascii_only else BARS
+    history = f"{HISTORY} {minutes}m"
+    over = [glance.histories.get(each["queue"], [])[:-1] for each in queues]
+    columns = {
+        "ready": [_estimate(each, "ready", "bold" if each["ready"] else "dim") for each in queues],
+        "later": [_estimate(each, "scheduled") for each in queues],
+        "running": [_estimate(each, "processing") for each in queues],
+        "oldest": [_oldest(each["oldest_ready_age"]) for each in queues],
+        "done/min": [Text(count(done[-1]) if done else "-") for done in over],
+        history: [
+            Text(sparkline(done[-minutes:], bars).ljust(minutes), style="cyan") for done in over
+        ],
+        "dead": [
+            Text(count(each["dead_letters"]), style="red" if each["dead_letters"] else "dim")
+            for each in queues
+        ],
+        "": [Text("paused" if each["paused"] else "", style="yellow") for each in queues],
+    }
+    # Of all queues, so that nothing jumps while those that are shown change.
+    longest = max((cell_len(each["queue"]) for each in glance.queues), default=0)
+    name = min(max(longest, SHORTEST_NAME), NAME)
+    # What matters least leaves first.
+    for head in (history, "done/min", "later", "running"):
+        if name + sum(map(_width, columns, columns.values())) > console.width:
+            del columns[head]
+    return columns
+
+
+def _estimate(queue: Row, name: str, style: str = "") -> Text:
+    return Text(("~" if queue["is_estimate"] else "") + count(queue[name]), style=style)
+
+
+def _oldest(waits: timedelta | None) -> Text:
+    return Text("-" if waits is None else age(waits))
+
+
+def _width(head: str, cells: Sequence[Text]) -> int:
+    """Of a column, with the space before it."""
+    return 2 + max(len(head), *(each.cell_len for each in cells), 0)
 
 
 def _runners(glance: Glance, rows: int) -> Iterator[RenderableType]:
@@ -187,7 +220,7 @@ def _runners(glance: Glance, rows: int) -> Iterator[RenderableType]:
     table = _table(
         _part("RUNNERS", 0, len(shown), len(glance.runners)),
         *("slots", "heard of", "runs"),
-        width=20,
+        width=NAME,
     )
     table.columns[3].justify = "left"
     table.columns[3].ratio = 2
@@ -225,7 +258,7 @@ def _what_runs(runner: Row, running: Sequence[Row]) -> Text:
 def _letters(as_of: datetime, letters: Sequence[Row], rows: int) -> Table:
     shown = letters[:rows]
     table = _table(
-        _part("FAILURES", 0, len(shown), len(letters)), *("jobs", "last", "died of"), width=20
+        _part("FAILURES", 0, len(shown), len(letters)), *("jobs", "last", "died of"), width=NAME
     )
     table.columns[3].justify = "left"
     table.columns[3].ratio = 2
@@ -241,8 +274,9 @@ def _letters(as_of: datetime, letters: Sequence[Row], rows: int) -> Table:
 
 
 def _table(first: str, *others: str, width: int) -> Table:
+    """Its first column is so wide at least."""
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1), header_style="bold")
-    table.add_column(first, ratio=1, min_width=width, no_wrap=True, overflow="ellipsis")
+    table.add_column(first, ratio=1, width=width, no_wrap=True, overflow="ellipsis")
     for name in others:
         table.add_column(name, justify="right", no_wrap=True)
     return table
@@ -258,14 +292,16 @@ def _name(text: str) -> Text:
 
 
 def count(number: int) -> str:
-    """A number in at most six characters: 9,999, 12.3k, 1.2M."""
+    """A number in at most five characters: 9,999, 12.3k, 123k, 1.2M."""
     if number < 10_000:
         return f"{number:,}"
+    units: float = number
     for unit in "kMG":
-        number_of_units = number / 1000
-        if number_of_units < 999.95 or unit == "G":
-            return f"{number_of_units:.1f}{unit}"
-        number = int(number_of_units)
+        units /= 1000
+        if units < 99.95:
+            return f"{units:.1f}{unit}"
+        if units < 999.5 or unit == "G":
+            return f"{units:.0f}{unit}"
     raise AssertionError
 
 

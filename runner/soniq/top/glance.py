@@ -75,9 +75,14 @@ class View:
             case "name":
                 return sorted(queues, key=lambda each: each["queue"])
 
-    def moved(self, by: int, most: int) -> "View":
-        """The same further down or up, but with so many passed over at most."""
-        return replace(self, offset=max(min(self.offset + by, most), 0))
+    def within(self, queues: int, rows: int) -> "View":
+        """The same, but no further down than the last so many rows: queues vanish, and terminals grow."""
+        return replace(self, offset=max(min(self.offset, queues - rows), 0))
+
+    def moved(self, by: int, queues: int, rows: int) -> "View":
+        """The same further down or up from what is seen, as far as there are queues."""
+        seen = self.within(queues, rows)
+        return replace(seen, offset=seen.offset + by).within(queues, rows)
 
     def ordered(self, order: Order) -> "View":
         """From the top, in another order."""
@@ -104,7 +109,8 @@ async def read(connection: asyncpg.Connection, view: View, most: int) -> Glance:
     """Reads everything, and the histories of at most so many queues, those that the view shows first."""
     head = await connection.fetchrow(HEAD)
     queues = await connection.fetch("select * from soniq.queue_counts")
-    shown = view.sorted(queues)[view.offset : view.offset + most]
+    offset = view.within(len(queues), most).offset
+    shown = view.sorted(queues)[offset : offset + most]
     histories = await connection.fetch(
         HISTORIES, [each["queue"] for each in shown], timedelta(minutes=MINUTES)
     )

@@ -193,7 +193,7 @@ class _Top:
 
     def _scroll(self, by: int) -> None:
         if self._glance:
-            self._view = self._view.moved(by, len(self._glance.queues) - self._page())
+            self._view = self._view.moved(by, len(self._glance.queues), self._page())
             self._to_read.set()
 
     def _page(self) -> int:
@@ -203,8 +203,13 @@ class _Top:
 
     def _suspend(self) -> None:
         """Ctrl-Z: leaves the terminal as it was until it is told to go on."""
+        loop = asyncio.get_running_loop()
         self._live.stop()
         with self._keyboard.left_alone():
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # The signal's own effect, for the kernel knows whether a shell is there to have it go on, and else does
+            # nothing, as under `ssh -t host soniq top`; SIGSTOP would stop it for good.
+            loop.remove_signal_handler(signal.SIGTSTP)
+            signal.raise_signal(signal.SIGTSTP)
+            loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         self._live.start()
         self._to_draw.set()

@@ -71,7 +71,7 @@ async def choose(request: Request, verb: str) -> Response:
     action = _verb(verb)
     async with site_of(request).reach.database() as database:
         chosen = await _selection(database, request.query_params)
-        found = await acting.choice(database, action, chosen)
+        found = await acting.choice(database, action, chosen, acting.COUNTED + 1)
     return page(
         request,
         "choice.html",
@@ -80,6 +80,7 @@ async def choose(request: Request, verb: str) -> Response:
         verb=action,
         choice=found,
         chosen=chosen,
+        counted=acting.COUNTED,
         # In the address and not in fields, of whose line ends a browser makes others.
         confirmed=f"{request.url.path}?{urlencode(_query(chosen))}",
         next=own_address(request, request.query_params.get("next", ""), "dead_letters"),
@@ -127,6 +128,7 @@ async def _selection(database: Database, given: QueryParams) -> Selection:
         since=filtered.since,
         error_type=filtered.error_type,
         error_pattern=filtered.error_pattern,
+        only_waiting=filtered.waiting,
     )
 
 
@@ -139,5 +141,6 @@ def _query(chosen: Selection) -> list[tuple[str, str]]:
         error_pattern=chosen.error_pattern,
         since=chosen.since,
         until=chosen.before,
+        waiting=chosen.only_waiting,
     )
     return [*(("id", str(each)) for each in chosen.ids or ()), *wanted.query().items()]

@@ -1,5 +1,7 @@
 """Runners: whether they are heard of, and what each has at work."""
 
+from datetime import timedelta
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -8,7 +10,7 @@ from soniq.dashboard.rendering import page
 from soniq.dashboard.site import site_of
 
 router = APIRouter()
-# On the page of all; one's own shows all there are.
+# On the page of all; one's own shows as many as are read.
 A_FEW = 5
 
 
@@ -19,18 +21,15 @@ async def runners(request: Request) -> Response:
     runner_id = int(given) if given.isascii() and given.isdecimal() and len(given) < 19 else None
     async with site_of(request).reach.database() as database:
         found = await looking.runners(database, runner_id)
-        running = await looking.running(database, runner_id)
-    at_work = {
-        each["runner_id"]: [job for job in running if job["runner_id"] == each["runner_id"]]
-        for each in found
-    }
+        at_work = await looking.at_work(database, None if runner_id is None else [runner_id])
     return page(
         request,
         "runners.html",
         database.rights,
         current="runners",
         runners=found,
-        running=at_work,
+        count_age=max((each["count_age"] for each in found), default=timedelta(0)),
+        at_work=at_work,
         shown=None if runner_id is not None else A_FEW,
         runner_id=runner_id,
         most=looking.MOST_RUNNERS,
