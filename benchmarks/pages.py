@@ -107,6 +107,8 @@ async def _costs(url: str) -> dict[str, Cost]:
 
 def _paths() -> Iterator[str]:
     queue, job = quote("queue 5"), 1_000_000_000 + 500
+    # As a page fetches itself anew that was opened half a million jobs ago.
+    pinned = job + 500_000
     yield from ("/", "/?span=day", "/?span=week")
     yield from ("/queues", f"/queue?name={queue}", f"/queue?name={queue}&span=week")
     yield "/jobs"
@@ -122,8 +124,10 @@ def _paths() -> Iterator[str]:
     )
     yield "/jobs?since=3h&until=2h"
     yield "/jobs?since=2020-01-01T00:00&until=2020-01-02T00:00"
+    yield from (f"/jobs?pinned={pinned}", f"/jobs?name=job+5&pinned={pinned}")
     yield f"/jobs/{job}"
     yield from ("/dead-letters", "/dead-letters/list", "/dead-letters/list?error_type=Bench")
+    yield f"/dead-letters/list?error_type=Bench&pinned={pinned}"
     yield f"/dead-letters/list?queue={queue}&waiting=true"
     group = "name=job+5&error_type=Bench&error_pattern=5"
     yield f"/dead-letters/list?{group}"

@@ -136,6 +136,47 @@ def test_without_a_key_everybody_may_look_and_nobody_act(database: str) -> None:
     assert rows(database, "select from soniq.queues") == []
 
 
+def test_an_open_dashboard_answers_to_no_name_that_another_site_could_have(
+    database: str, tmp_path: Path
+) -> None:
+    with running_dashboard(database, tmp_path, dashboard_host="0.0.0.0") as site:
+        warning = "whoever reaches 0.0.0.0 from other machines sees what is there: set SONIQ_DASHBOARD_API"
+        assert warning in site.log
+        for host in ("127.0.0.1", f"localhost:{site.port}", "LOCALHOST", "[::1]:80", "192.0.2.7:1"):
+            for path in ("/", "/api/stats"):
+                assert httpx.get(site.address + path, headers={"Host": host}).status_code == 200
+        for host in (
+            "evil.example",
+            "evil.example:80",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "[x",
+        ):
+            for path in ("/", "/api/stats", "/api/health", "/static/live.js"):
+                answer = httpx.get(site.address + path, headers={"Host": host})
+                assert answer.status_code == 421, (host, path)
+                assert "set SONIQ_DASHBOARD_API_KEY, with which it answers by" in answer.text
+                assert "content-security-policy" in answer.headers
+            told = httpx.get(f"{site.address}/api/stats", headers={"Host": host}).json()["error"]
+            assert told["code"] == "unknown_host"
+            assert f"does not answer as {host!r}" in told["message"]
+    with running_dashboard(database, tmp_path) as site:
+        assert "WARNING" not in site.log
+
+
+def test_by_which_names_a_dashboard_answers(database: str) -> None:
+    with visiting(database, hosts=["dashboard.example"]) as client:
+        assert client.get("/queues").status_code == 200
+        assert client.get("http://other.example/queues").status_code == 421
+    with visiting(database, hosts=["other.example"], api_key=KEY) as client:
+        assert client.get("/queues").status_code == 401
+    with visiting(database, hosts=["other.example"], trusted_header="X-User") as client:
+        assert client.get("/queues", headers={"X-User": "ada"}).status_code == 200
+    # Within an application of somebody's own, that is theirs to say.
+    with visiting(database) as client:
+        assert client.get("http://other.example/queues").status_code == 200
+
+
 PUBLIC = ("/api/health", "/static/style.css", "/static/live.js", "/static/icon.svg")
 PRIVATE = ("/", "/queues", "/jobs", "/jobs/1", "/dead-letters", "/schedules", "/runners")
 
@@ -167,6 +208,7 @@ def test_a_session_is_not_the_key_and_ends(database: str, monkeypatch: pytest.Mo
         wrong = client.post("/sign-in", data={"key": KEY + "x", "next": "/jobs"})
         assert wrong.status_code == 401
         assert "The key is not the right one." in wrong.text
+        assert 'name="next" value="/jobs"' in wrong.text, "where to go is not forgotten"
         assert "set-cookie" not in wrong.headers
 
         given = client.post("/sign-in", data={"key": KEY, "next": "/jobs"})
@@ -183,6 +225,20 @@ def test_a_session_is_not_the_key_and_ends(database: str, monkeypatch: pytest.Mo
             assert status_of_session(client, "/jobs", forged) == 401, forged
         monkeypatch.setattr("time.time", lambda: int(until) + 1.0)
         assert client.get("/jobs").status_code == 401
+
+
+def test_after_a_session_has_ended_signing_in_leads_to_the_page_of_the_form(database: str) -> None:
+    with visiting(database, api_key=KEY, write=True) as client:
+        fields = {"name": "mail", "next": "/queues?search=mail"}
+        asked = client.post("/queues/pause", data=fields)
+        assert asked.status_code == 401
+        assert "Nobody has signed in any more, so nothing was done." in asked.text
+        assert 'name="next" value="/queues?search=mail"' in asked.text
+        asked = client.post("/jobs/1/cancel", headers={"Referer": f"{HOST}/jobs/1"})
+        assert 'name="next" value="/jobs/1"' in asked.text
+        asked = client.get("/queues?search=x")
+        assert 'name="next" value="/queues?search=x"' in asked.text
+        assert "nothing was done" not in asked.text
 
 
 def status_of_session(client: TestClient, path: str, session: str) -> int:
@@ -257,6 +313,31 @@ def test_a_proxy_says_who_acts(database: str, caplog: pytest.LogCaptureFixture) 
         assert "This form is too old, or not of this dashboard." in stolen.text
 
 
+def test_a_proxy_s_header_is_read_as_proxies_write_it_and_trusted_only_once(database: str) -> None:
+    with visiting(database, trusted_header="X-Forwarded-User") as client:
+        page = client.get("/queues", headers={b"X-Forwarded-User": "Žofie Łąka".encode()})
+        assert "Žofie Łąka" in page.text
+        for names in (("ada", "eve"), ("eve", "ada"), ("ada", ""), ("ada", "ada")):
+            for path in ("/queues", "/api/queues"):
+                answer = client.get(path, headers=[("X-Forwarded-User", name) for name in names])
+                assert answer.status_code == 400
+                assert "X-Forwarded-User is there 2 times" in answer.text
+                assert "The proxy has to set it in place of what comes from outside" in answer.text
+
+
+def test_wrong_keys_are_logged_with_where_they_came_from(database: str, tmp_path: Path) -> None:
+    wrong = f"{KEY}x"
+    with running_dashboard(database, tmp_path, dashboard_api_key=KEY) as site:
+        bearer = {"Authorization": f"Bearer {wrong}"}
+        assert httpx.get(f"{site.address}/api/queues", headers=bearer).status_code == 401
+        assert httpx.post(f"{site.address}/sign-in", data={"key": wrong}).status_code == 401
+        assert site.log.count("WARNING soniq.dashboard: a wrong key came from 127.0.0.1\n") == 2
+        httpx.post(f"{site.address}/sign-in", data={"key": KEY})
+        httpx.get(site.address)
+        assert site.log.count("a wrong key") == 2
+        assert KEY not in site.log
+
+
 # Requests that other sites have a browser send.
 
 
@@ -268,6 +349,7 @@ def test_another_site_cannot_act(database: str) -> None:
             ({}, "0" * 64, "This form is too old, or not of this dashboard."),
             ({"Origin": "https://evil.example"}, right, "The request comes from https://evil.exam"),
             ({"Origin": "null"}, right, "The request comes from null"),
+            ({"Origin": "http://["}, right, "The request comes from http://["),
         ):
             for path in ("/queues/pause", "/api/queues/mail/pause"):
                 answer = client.post(
@@ -308,11 +390,42 @@ def test_each_answer_has_the_headers_that_keep_scripts_out(database: str) -> Non
         assert not re.search(r"<script(?![^>]*\bsrc=)|\bstyle=|\bon\w+=|javascript:", page)
 
 
+def test_what_goes_wrong_inside_is_answered_as_all_else(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with visiting(database) as client:
+        well = {path: client.get(path).headers for path in ("/queues", "/api/queues")}
+        rows(database, "alter view soniq.queue_counts rename to gone")
+        for path, headers in well.items():
+            answer = client.get(path)
+            assert answer.status_code == 500
+            assert "Something went wrong in the dashboard itself." in answer.text
+            assert "queue_counts" not in answer.text
+            assert set(answer.headers) == set(headers)
+            for name in ("content-security-policy", "cache-control", "x-content-type-options"):
+                assert answer.headers[name] == headers[name]
+        assert answer.json()["error"]["code"] == "internal_error"
+    assert "GET '/api/queues' failed" in caplog.text
+    assert 'relation "soniq.queue_counts" does not exist' in caplog.text
+
+
 def test_a_request_has_an_end(database: str) -> None:
     with signed_in(database) as client:
-        answer = client.post("/api/dead-letters/replay", content=b"[" * 1_100_000)
-        assert answer.status_code in (400, 413, 422)
-        assert "error" in answer.json()
+        large = b'{"job_name": "' + b"x" * 1_100_000
+        headers = {"Content-Type": "application/json"}
+        answer = client.post("/api/dead-letters/replay", content=large, headers=headers)
+        assert answer.status_code == 413
+        assert answer.json()["error"] == {
+            "code": "too_large",
+            "message": "The request has more than 1048576 bytes.",
+            "remedy": "Send less at once.",
+        }
+        answer = client.post("/queues/pause", data={"name": "x" * 1_100_000})
+        assert answer.status_code == 413
+        assert "The request has more than 1048576 bytes." in answer.text
+        answer = client.post("/queues/pause", data={f"x{n}": "" for n in range(10_001)})
+        assert answer.status_code == 400
+        assert "Too many fields" in answer.text
 
 
 # Roles of the database.
@@ -483,6 +596,34 @@ def test_while_the_database_is_away_it_says_so_and_recovers(
         assert "swordfish" not in page.text + answer.text + told.text + site.log
         assert "tester:***@" in page.text
         assert site.stop() == 0
+
+
+NOBODY_THERE = "postgresql://tester@127.0.0.1:1/nothing"
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "referer", "leads_to"),
+    [
+        ("/queues/pause", {"next": "/queues?search=x"}, "", "/queues?search=x"),
+        ("/jobs/7/cancel", {}, f"{HOST}/jobs/7", "/jobs/7"),
+        ("/jobs/7/cancel", {}, "https://elsewhere.example/jobs/7", "/"),
+        ("/jobs/7/cancel", {}, f"{HOST}/sign-in", "/"),
+        ("/jobs/7/cancel", {"next": "/queues/pause"}, "", "/"),
+        ("/dead-letters/replay", {"next": "/dead-letters/list"}, "", "/dead-letters/list"),
+    ],
+)
+def test_after_a_form_that_nobody_answered_a_page_leads_back(
+    action: str, fields: dict[str, str], referer: str, leads_to: str
+) -> None:
+    with signed_in(NOBODY_THERE) as client:
+        given = {"name": "mail", "token": token(client), **fields}
+        answer = client.post(action, data=given, headers={"Referer": referer})
+        assert answer.status_code == 503
+        assert "Whether it was done is not known" in answer.text
+        assert f'href="{leads_to}">Back to the page before' in answer.text
+        assert "data-reload" not in answer.text
+        assert "Try again" not in answer.text
+        assert 'data-reload="/queues"' in client.get("/queues").text
 
 
 def test_through_a_pooler_in_transaction_mode(server: Server, database: str) -> None:

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from conftest import StartRunner, WriteJobs, rows
-from dashboard_site import KEY
+from dashboard_site import KEY, running_dashboard
 from dead_letters import bury
 from hypothesis import HealthCheck, Phase, given, settings
 from prometheus_client.parser import text_string_to_metric_families
@@ -137,6 +139,31 @@ def test_metrics_for_prometheus_and_for_grafana(database: str, api: TestClient) 
     assert lag == [None], "JSON has no infinity"
 
 
+def test_health_is_asked_in_each_way_that_probes_ask(api: TestClient) -> None:
+    for method in ("GET", "HEAD"):
+        assert api.request(method, "health", headers={"Authorization": ""}).status_code == 200
+
+
+def test_what_was_estimated_is_shown_as_an_estimate_wherever_it_stands(
+    database: str, api: TestClient
+) -> None:
+    rows(
+        database,
+        """
+        select
+        from soniq.enqueue_many(
+          'work', array_fill(jsonb_build_object('text', repeat('x', 900)), array[12000]), queue => 'mail'
+        )
+        """,
+    )
+    rows(database, "select soniq.tick()")
+    [queue] = api.get("queues").json()["queues"]
+    assert queue["is_estimate"]
+    ready = f'<abbr title="estimated from a sample">≈</abbr>{queue["ready"]:,}'
+    for path, times in (("/", 2), ("/queues", 2), ("/queue?name=mail", 1)):
+        assert api.get(HOST + path).text.count(ready) == times, path
+
+
 # Lists.
 
 
@@ -166,6 +193,98 @@ def test_a_list_goes_on_where_it_ended(database: str, api: TestClient) -> None:
 
     letters = bury(database, 120)
     assert all_pages(api, "dead-letters", "dead_letters") == (letters[::-1], 3)
+
+
+def refreshed(client: TestClient, page: str) -> str:
+    """What a page is when it has fetched itself anew."""
+    [address] = re.findall(r'id="live" hx-get="([^"]*)"', page)
+    return client.get(HOST + unescape(address)).text
+
+
+def listed(page: str) -> list[int]:
+    return [int(each) for each in re.findall(r'<tr id="(?:job|letter)-(\d+)"', page)]
+
+
+def test_a_page_of_jobs_keeps_newer_ones_out_and_says_that_they_are_there(
+    database: str, api: TestClient
+) -> None:
+    for queue in ("mail", "mail", "other"):
+        rows(database, "select soniq.enqueue('work', queue => %s)", queue)
+    whole, filtered = (api.get(HOST + path).text for path in ("/jobs", "/jobs?queue=mail&since=2h"))
+    assert (listed(whole), listed(filtered)) == ([3, 2, 1], [2, 1])
+    for page in (whole, filtered, refreshed(api, whole), refreshed(api, filtered)):
+        assert "The latest are shown." in page
+        assert "Newer jobs" not in page
+    rows(database, "select soniq.enqueue('work', queue => 'other')")
+    for page, ids, latest in (
+        (whole, [3, 2, 1], "/jobs"),
+        (refreshed(api, whole), [3, 2, 1], "/jobs"),
+    ):
+        page = refreshed(api, page)
+        assert listed(page) == ids
+        assert f'Newer jobs are there. <a href="{latest}">Show them</a>' in page
+        assert "Back to the latest" not in page
+    assert "The latest are shown." in refreshed(api, filtered), "it does not match"
+    rows(database, "select soniq.enqueue('work', queue => 'mail')")
+    page = refreshed(api, filtered)
+    assert listed(page) == [2, 1]
+    assert '<a href="/jobs?queue=mail&amp;since=2h">Show them</a>' in page
+    assert listed(api.get(HOST + "/jobs?queue=mail&since=2h").text) == [5, 2, 1]
+    # A later page has nothing newer.
+    page = refreshed(api, api.get(HOST + "/jobs?before=3").text)
+    assert listed(page) == [2, 1]
+    assert "Newer jobs" not in page
+    assert "The latest are shown." not in page
+    # Of very many that have come in, not all are looked through.
+    filtered = api.get(HOST + "/jobs?queue=mail&since=2h").text
+    for count, told in ((49, "The latest are shown."), (1, "Newer jobs may match.")):
+        rows(database, "select soniq.enqueue('more') from generate_series(1, %s)", count)
+        assert told in refreshed(api, filtered)
+    assert error_of_page(api.get(HOST + "/jobs?pinned=x")) == "pinned is &#39;x&#39;"
+
+
+def error_of_page(answer: Any) -> str:
+    assert answer.status_code == 422
+    [message] = re.findall(r"<h1>A value is wrong</h1>\s*<p>([^<]*)</p>", answer.text)
+    return str(message)
+
+
+def test_a_page_of_what_waits_or_runs_is_always_of_now(database: str, api: TestClient) -> None:
+    rows(database, "select soniq.enqueue('work'), soniq.register_runner('vm')")
+    queued = api.get(HOST + "/jobs?status=queued").text
+    processing = api.get(HOST + "/jobs?status=processing").text
+    assert (listed(queued), listed(processing)) == ([1], [])
+    rows(database, "select soniq.claim(1)")
+    rows(database, "select soniq.enqueue('work') from generate_series(1, 2)")
+    queued, processing = refreshed(api, queued), refreshed(api, processing)
+    assert (listed(queued), listed(processing)) == ([3, 2], [1])
+    rows(database, "select soniq.claim(1)")
+    queued, processing = refreshed(api, queued), refreshed(api, processing)
+    assert (listed(queued), listed(processing)) == ([3], [2, 1])
+    for page in (queued, processing):
+        assert "Back to the latest" not in page
+
+
+def test_a_page_of_dead_letters_keeps_newer_ones_out_and_says_that_they_are_there(
+    database: str, api: TestClient
+) -> None:
+    first = bury(database, 2)
+    address = f"{HOST}/dead-letters/list?name=mail"
+    page = refreshed(api, api.get(address).text)
+    assert listed(page) == first[::-1]
+    assert "The latest are shown." in page
+    bury(database, 1, job="bills")
+    assert "The latest are shown." in refreshed(api, page)
+    newer = bury(database, 1)
+    page = refreshed(api, page)
+    assert listed(page) == first[::-1]
+    link = '<a href="/dead-letters/list?name=mail">Show them</a>'
+    assert f"Newer dead letters are there. {link}" in page
+    # Where none of those that it showed is left, it begins anew.
+    rows(database, "select soniq.delete_dead_letters(ids => %s)", first)
+    page = refreshed(api, page)
+    assert listed(page) == newer
+    assert "The latest are shown." in page
 
 
 def test_a_rare_job_is_found_by_going_on(database: str, api: TestClient) -> None:
@@ -392,6 +511,42 @@ def test_dead_letters_are_taken_after_a_dry_run(database: str, api: TestClient) 
     assert rows(database, "select count(*) from soniq.dead_letter_jobs") == [(2,)]
 
 
+def test_a_time_that_says_no_zone_is_in_utc_wherever_the_dashboard_runs(
+    database: str, tmp_path: Path
+) -> None:
+    [letter] = bury(database, 1)
+    # Read in New York's time, these would be four or five hours later.
+    [(hour_ago, in_an_hour)] = rows(
+        database,
+        """
+        select to_char(died - interval '1 hour', form), to_char(died + interval '1 hour', form)
+        from (select dead_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS' from soniq.dead_letter_jobs)
+          as letter (died, form)
+        """,
+    )
+    with running_dashboard(
+        database, tmp_path, dashboard_api_key=KEY, dashboard_write="true", TZ="America/New_York"
+    ) as site:
+        told = httpx.get(
+            f"{site.address}/api/dead-letters",
+            params={"since": hour_ago, "until": in_an_hour},
+            headers=BEARER,
+        ).json()
+        assert [each["id"] for each in told["dead_letters"]] == [str(letter)]
+        for given, count in (
+            ({"since": hour_ago}, 1),
+            ({"before": hour_ago}, 0),
+            ({"before": in_an_hour}, 1),
+            ({"since": hour_ago, "before": in_an_hour}, 1),
+        ):
+            answer = httpx.post(
+                f"{site.address}/api/dead-letters/replay",
+                json={**given, "dry_run": True},
+                headers=BEARER,
+            )
+            assert answer.json().get("count") == count, (given, answer.text)
+
+
 def test_many_are_taken_in_batches(database: str, api: TestClient) -> None:
     bury(database, 2500)
     assert api.post("dead-letters/replay", json={"everything": True}).json()["count"] == 2500
@@ -414,6 +569,9 @@ def test_many_are_taken_in_batches(database: str, api: TestClient) -> None:
         ("jobs?since=yesterday", 422, "since is 'yesterday'", "as in 15m, 2h or 7d"),
         ("jobs?since=99999999999d", 422, "since is '99999999999d'", "as in 15m, 2h or 7d"),
         ("jobs?until=999999w", 422, "until is '999999w'", "as in 15m, 2h or 7d"),
+        ("jobs?until=9999-12-31T23:59:59", 422, "until is '9999-12-31T23:59:59'", "2 to 9998"),
+        ("jobs?since=0001-01-01", 422, "since is '0001-01-01'", "of the years 2 to 9998"),
+        ("dead-letters?until=9999-12-31", 422, "until is '9999-12-31'", "of the years 2 to 9998"),
         ("jobs?queue=%00", 422, "queue: Value error, no text in the database has a NUL", ""),
         ("jobs?before=-1", 422, "before: Input should be greater than", ""),
         ("stats?span=year", 422, "span: Input should be 'hour', 'day' or 'week'", ""),
@@ -445,6 +603,8 @@ def test_what_is_wrong_is_named(
         ('{"nam": "x"}', 422, "nam: Extra inputs are not permitted"),
         ('{"job_name": "\\u0000"}', 422, "invalid byte sequence"),
         ('{"since": "2030-01-02T00:00:00Z", "before": "2030-01-01T00:00:00Z"}', 422, "since"),
+        ('{"since": "0001-01-01T00:00:00+10:00"}', 422, "since: Value error, give a time of the"),
+        ('{"before": "9999-12-31T23:59:59-10:00"}', 422, "of the years 2 to 9998"),
         ('{"everything": true, "max_letters": 0}', 422, "max_letters: Input should be greater"),
     ],
 )
@@ -454,6 +614,18 @@ def test_a_selection_that_is_none(api: TestClient, body: str, status: int, messa
             f"dead-letters/{action}", content=body, headers={"Content-Type": "application/json"}
         )
         assert message in error_of(answer, status)["message"]
+
+
+def test_times_at_the_ends_of_what_may_be_given(database: str, api: TestClient) -> None:
+    [letter] = bury(database, 1)
+    ends = {"since": "0002-01-01", "until": "9998-12-31T23:59:59-12:00"}
+    for path, key in (("jobs", "jobs"), ("dead-letters", "dead_letters")):
+        for name, time in ends.items():
+            found = api.get(path, params={name: time}).json()[key]
+            assert [each["id"] for each in found] == [str(letter)], (path, name)
+            assert api.get(f"{HOST}/jobs", params={name: time}).status_code == 200
+    body = {"since": ends["since"], "before": ends["until"], "dry_run": True}
+    assert api.post("dead-letters/replay", json=body).json()["count"] == 1
 
 
 def test_only_what_is_there_may_be_asked_for(api: TestClient) -> None:

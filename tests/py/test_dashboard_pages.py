@@ -277,6 +277,57 @@ def test_a_page_follows_what_happens_and_leaves_the_viewer_their_place(
     expect(row.locator("td").nth(1)).to_have_text("31")
 
 
+def test_a_list_tells_of_newer_jobs_and_leaves_the_viewer_their_place(
+    page: Page, site: DashboardProcess, busy: str
+) -> None:
+    page.goto(f"{site.address}/jobs?queue=newsletters")
+    first = page.locator("tbody tr").first
+    chosen, place = first.get_attribute("id"), first.bounding_box()
+    [(newer,)] = rows(busy, "select soniq.enqueue('write_letter', queue => 'newsletters')")
+    expect(page.get_by_text("Newer jobs are there.")).to_be_visible()
+    assert (first.get_attribute("id"), first.bounding_box()) == (chosen, place)
+    page.screenshot(path=SCREENSHOTS / "jobs-newer-light.png")
+    page.get_by_role("link", name="Show them").click()
+    expect(page).to_have_url(f"{site.address}/jobs?queue=newsletters")
+    expect(page.locator(f"#job-{newer}")).to_be_visible()
+
+    # What waits is shown as it is now.
+    page.goto(f"{site.address}/jobs?queue=newsletters&status=queued")
+    rows(busy, "select soniq.cancel(%s)", newer)
+    [(newest,)] = rows(busy, "select soniq.enqueue('write_letter', queue => 'newsletters')")
+    expect(page.locator(f"#job-{newer}")).to_have_count(0)
+    expect(page.locator(f"#job-{newest}")).to_be_visible()
+    rows(busy, "select soniq.cancel(%s)", newest)
+
+
+def test_focus_stays_with_what_it_was_on_while_other_things_appear_before_it(
+    page: Page, site: DashboardProcess, busy: str
+) -> None:
+    rows(busy, "select soniq.pause_queue('b c''\"&%%')")
+    page.goto(f"{site.address}/queues")
+    button = page.get_by_role("button", name="Resume the queue b c")
+    button.focus()
+    rows(busy, "select soniq.pause_queue('a')")
+    expect(page.get_by_role("row", name="a paused")).to_be_visible()
+    expect(page.locator(":focus")).to_have_text("Resume the queue b c'\"&%")
+
+    page.goto(f"{site.address}/schedules")
+    page.get_by_role("button", name="Pause the schedule digest").focus()
+    rows(busy, "select soniq.schedule('an earlier one', cron => '@yearly')")
+    expect(page.get_by_role("row", name="an earlier one")).to_be_visible()
+    expect(page.locator(":focus")).to_have_text("Pause the schedule digest")
+
+    page.goto(f"{site.address}/dead-letters")
+    page.get_by_role("link", name="Replay… those of write_invoice").focus()
+    # No handler has this name, so they are given up at once.
+    unknown = "50% of 'a' & \"b\""
+    rows(busy, "select soniq.enqueue_many(%s, array_fill('{}'::jsonb, array[30]))", unknown)
+    expect(page.get_by_role("link", name=f"Replay… those of {unknown}")).to_be_visible()
+    expect(page.locator(":focus")).to_have_text("Replay… those of write_invoice: ValueError")
+    rows(busy, "select soniq.delete_dead_letters(job_name => %s)", unknown)
+    rows(busy, "select soniq.unschedule('an earlier one')")
+
+
 def newest(url: str, job: str) -> int:
     return int(rows(url, "select max(id) from soniq.all_jobs where job_name = %s", job)[0][0])
 
@@ -284,15 +335,20 @@ def newest(url: str, job: str) -> int:
 def test_nothing_is_fetched_while_text_is_selected(
     page: Page, site: DashboardProcess, busy: str
 ) -> None:
+    # The page's own time, which is not waited for.
+    page.clock.install()
     page.goto(f"{site.address}/jobs/{newest(busy, 'write_invoice')}")
+    select = "getSelection().selectAllChildren(document.querySelector('#args').parentNode)"
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if is_fetch(request) else None)
-    page.evaluate("getSelection().selectAllChildren(document.querySelector('#args').parentNode)")
-    asked.clear()
-    page.wait_for_timeout(2500)  # longer than between two fetches
-    assert asked == []
-    page.evaluate("getSelection().removeAllRanges()")
-    page.wait_for_event("request", is_fetch, timeout=5000)
+    for _ in range(2):
+        with page.expect_event("requestfinished", is_fetch):
+            page.clock.run_for(2000)
+        page.evaluate(select)
+        asked.clear()
+        page.clock.run_for(8000)
+        assert asked == []
+        page.evaluate("getSelection().removeAllRanges()")
 
 
 def is_fetch(request: Request) -> bool:
@@ -398,6 +454,37 @@ def test_what_is_shown_is_said_to_be_old_while_the_database_is_away(
             own_server.start()
             expect(other.get_by_role("heading", name="Overview")).to_be_visible()
         expect(warning).not_to_be_visible()
+
+
+def test_what_a_form_did_is_not_done_again_when_the_database_is_back(
+    browser: Browser, own_server: Server, tmp_path: Path
+) -> None:
+    url = own_server.url()
+    rows(url, "select soniq.enqueue('any', queue => 'mail')")
+    with (
+        running_dashboard(url, tmp_path, dashboard_write="true", dashboard_api_key=KEY) as site,
+        looking(browser, "light") as context,
+        context.new_page() as page,
+    ):
+        sign_in(page, f"{site.address}/queues?search=mail")
+        sent: list[Request] = []
+        page.on("request", lambda request: sent.append(request))
+        page.clock.install()
+        own_server.stop()
+        page.get_by_role("button", name="Pause the queue mail").click()
+        expect(page.get_by_role("heading", name="The database is away")).to_be_visible()
+        expect(page.get_by_text("Whether it was done is not known")).to_be_visible()
+        expect(page.get_by_text("again by itself")).not_to_be_visible()
+        page.screenshot(path=SCREENSHOTS / "away-after-a-form-light.png")
+        own_server.start()
+        sent.clear()
+        page.clock.run_for(10_000)
+        assert sent == [], "nothing is sent by itself"
+        page.get_by_role("link", name="Back to the page before").click()
+        expect(page).to_have_url(f"{site.address}/queues?search=mail")
+        expect(page.get_by_role("button", name="Pause the queue mail")).to_be_visible()
+        assert not any(request.method == "POST" for request in sent)
+        assert rows(url, "select from soniq.queues where paused") == []
 
 
 # Acting.

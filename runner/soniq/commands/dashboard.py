@@ -1,6 +1,7 @@
 """`soniq dashboard`: serves soniq.dashboard by uvicorn."""
 
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -50,6 +51,7 @@ def _serve(settings: DashboardSettings) -> None:
         write=settings.dashboard_write,
         api_key=settings.dashboard_api_key,
         trusted_header=settings.dashboard_trusted_header,
+        hosts=[settings.dashboard_host],
     )
     asyncio.run(_visit(settings.database_url))
     with _listener(settings) as listener:
@@ -62,6 +64,13 @@ def _serve(settings: DashboardSettings) -> None:
             port,
             "to look and to act" if settings.dashboard_write else "only to look",
         )
+        is_open = settings.dashboard_api_key is None and settings.dashboard_trusted_header is None
+        if is_open and not ipaddress.ip_address(host).is_loopback:
+            log.warning(
+                "whoever reaches %s from other machines sees what is there: set SONIQ_DASHBOARD_API_KEY to a long"
+                " secret, or SONIQ_DASHBOARD_TRUSTED_HEADER behind a proxy that signs people in",
+                host,
+            )
         config = uvicorn.Config(
             application,
             log_config=None,

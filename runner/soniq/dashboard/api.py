@@ -25,6 +25,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         403: "The login, or this dashboard, may not do that.",
         404: "There is none.",
         409: "It is not in a state in which that could be done.",
+        413: "The request is too large.",
         422: "A value is wrong.",
         503: "The database does not answer.",
     }.items()
@@ -75,6 +76,7 @@ def _filled(kind: type[JobFilter] | type[LetterFilter], **given: object) -> Any:
     )
 
 
+@for_anybody.head("/health", include_in_schema=False)
 @for_anybody.get(
     "/health", summary="Whether the dashboard and its database are up", tags=["watching"]
 )

@@ -1,7 +1,7 @@
 """The dashboard as an ASGI application: pages, API, static files, and what is around each answer."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ import soniq
 from soniq.dashboard.access import Access
 from soniq.dashboard.api import api, for_anybody
 from soniq.dashboard.pages import pages
+from soniq.dashboard.pages.forms import page_before
 from soniq.dashboard.reaching import Reach
 from soniq.dashboard.refusals import Refusal
 from soniq.dashboard.rendering import page
-from soniq.dashboard.site import Site, path_below
+from soniq.dashboard.site import Site, path_below, site_of
 from soniq.database import masked
 from soniq.metrics import DatabaseMetrics
 
@@ -53,6 +54,7 @@ def dashboard(
     write: bool = False,
     api_key: str | None = None,
     trusted_header: str | None = None,
+    hosts: Collection[str] | None = None,
 ) -> FastAPI:
     """The dashboard of the Soniq in a database, as an ASGI application to be served or mounted.
 
@@ -65,11 +67,13 @@ def dashboard(
     api_key: 16 characters or more, without which nothing is shown: people sign in with it, programs send it as
         Authorization: Bearer.
     trusted_header: the header in which a proxy says who has signed in; nothing is shown to requests without it.
+    hosts: with neither of these, the names by which it answers beside localhost and IP addresses, so that no name of
+        another site leads scripts here; None: any.
 
     Raises BadSettings where everybody could act, or a key or header is not one.
     """
     site = Site(
-        access=Access(write=write, api_key=api_key, trusted_header=trusted_header),
+        access=Access(write=write, api_key=api_key, trusted_header=trusted_header, hosts=hosts),
         reach=Reach(database_url),
         metrics=DatabaseMetrics(database_url),
         place=masked(database_url),
@@ -101,13 +105,12 @@ def dashboard(
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _refused)
-    app.add_exception_handler(Exception, _refused)
     app.add_middleware(Around)
     return app
 
 
 class Around:
-    """Puts headers on each answer, and an end to what is read of a request."""
+    """Puts headers on each answer, also to what went wrong; knows where it may be asked for, and how much is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -118,6 +121,7 @@ class Around:
             await self._app(scope, receive, send)
             return
         size = 0
+        has_begun = False
         is_static = path_below(scope).startswith("/static/")
         kept = "public, max-age=3600" if is_static else "no-store"
         added = [
@@ -127,28 +131,46 @@ class Around:
 
         async def receive_some() -> Message:
             nonlocal size
+            if size > LARGEST_BODY:
+                raise _too_large()
             message = await receive()
             size += len(message.get("body", b""))
             if size > LARGEST_BODY:
-                raise Refusal(
-                    413,
-                    "too_large",
-                    f"The request has more than {LARGEST_BODY} bytes.",
-                    "Send less at once.",
-                )
+                raise _too_large()
             return message
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 message["headers"] = [*message.get("headers", []), *added]
             await send(message)
 
-        await self._app(scope, receive_some, send_with_headers)
+        try:
+            site_of(Request(scope)).access.check_host(Request(scope))
+            await self._app(scope, receive_some, send_with_headers)
+        # Here and not by a handler of the application's, whose answer would come from outside of this.
+        except Exception as error:
+            if has_begun:
+                raise
+            answer = await _refused(Request(scope), error)
+            await answer(scope, receive, send_with_headers)
+
+
+def _too_large() -> Refusal:
+    return Refusal(
+        413,
+        "too_large",
+        f"The request has more than {LARGEST_BODY} bytes.",
+        "Send less at once.",
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Whatever goes wrong, as a page, or in the API as JSON."""
     refusal = _refusal(error)
+    if refusal.status == 500:
+        log.error("%s %r failed", request.method, request.url.path, exc_info=error)
     if refusal.status == 503 and error.__cause__ is not None:
         log.warning("%s", refusal)
     headers = dict(getattr(error, "headers", None) or {})
@@ -160,8 +182,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     if path_below(request.scope).startswith("/api/"):
         told = {"code": refusal.code, "message": refusal.message, "remedy": refusal.remedy}
         return JSONResponse({"error": told}, refusal.status, headers)
-    template = "sign_in.html" if refusal.status == 401 else "refused.html"
-    response = page(request, template, None, status=refusal.status, refusal=refusal, wrong=False)
+    response = page(
+        request,
+        "sign_in.html" if refusal.status == 401 else "refused.html",
+        None,
+        status=refusal.status,
+        refusal=refusal,
+        wrong=False,
+        before=await page_before(request) if request.method == "POST" else None,
+    )
     response.headers.update(headers)
     return response
 
@@ -178,6 +207,9 @@ def _refusal(error: Exception) -> Refusal:
                 _problems(error.errors()),
                 "Correct what is named; /api/openapi.json tells what is taken.",
             )
+        # Raised while FastAPI read a body, which tells of it in its own way.
+        case HTTPException(__cause__=Refusal() as refusal):
+            return refusal
         case HTTPException(status_code=404):
             return Refusal(
                 404, "not_found", "There is no such page.", "See the pages that there are."

@@ -12,6 +12,8 @@ LARGEST_ID = 2**63 - 1
 LONGEST_TEXT = 200
 # What an error did not tell is empty, and can be asked for.
 MAY_BE_EMPTY = {"error_type", "error_pattern"}
+# Within what Python can reckon with, so that a while can be added to a time, or taken off.
+FIRST_YEAR, LAST_YEAR = 2, 9998
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -46,6 +48,11 @@ class _Filter:
         """Whether anything but the place in the list is asked for."""
         return bool(self.query(before=None))
 
+    @property
+    def drains(self) -> bool:
+        """Whether what matches soon matches no more, so that it is of use only as it is now."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class JobFilter(_Filter):
@@ -62,6 +69,11 @@ class JobFilter(_Filter):
     until: datetime | None = None
     text: str | None = None
     before: int | None = None
+
+    @property
+    def drains(self) -> bool:
+        """Whether what matches soon matches no more, so that it is of use only as it is now."""
+        return self.status in ("queued", "processing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +98,21 @@ def moment(name: str, text: str) -> datetime:
     """A time, in UTC unless it says, or how long ago, as in 90s, 15m, 2h, 7d. Raises Refusal."""
     try:
         if text[:-1].isdecimal() and text[-1] in UNITS and len(text) < 8:
-            return datetime.now(UTC) - timedelta(**{UNITS[text[-1]]: int(text[:-1])})
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+            return in_utc(datetime.now(UTC) - timedelta(**{UNITS[text[-1]]: int(text[:-1])}))
+        return in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise bad_value(
             f"{name} is {text[:LONGEST_TEXT]!r}",
-            "Give a time, as in 2026-11-25T08:00 (UTC unless it says), or how long ago, as in 15m, 2h or 7d.",
+            "Give a time, as in 2026-11-25T08:00 (UTC unless it says), of the years"
+            f" {FIRST_YEAR} to {LAST_YEAR}, or how long ago, as in 15m, 2h or 7d.",
         ) from None
+
+
+def in_utc(time: datetime) -> datetime:
+    """A time as it is in UTC, which is meant unless it says. Raises ValueError for years beyond these."""
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
+        raise ValueError(f"give a time of the years {FIRST_YEAR} to {LAST_YEAR}")
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def job_id(name: str, text: str) -> int:

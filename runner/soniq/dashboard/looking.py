@@ -15,6 +15,8 @@ from soniq.dashboard.refusals import forbidden
 
 Row = dict[str, Any]
 Span = Literal["hour", "day", "week"]
+# Whether any match of those that came in since a list was first shown; unknown, where too many did to look through.
+Newer = Literal["none", "some", "unknown"]
 LENGTHS: dict[str, timedelta] = {
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
@@ -178,17 +180,47 @@ class Listed:
 
 async def jobs(database: Database, wanted: JobFilter) -> Listed:
     """Jobs that match, the latest first; without args where the login may not see them."""
+    window = _window(wanted)
+    found = await _matching_jobs(database, wanted, window)
+    ids = found["ids"]
+    rows = await _jobs_of(database, ids[:PAGE], wanted.status)
+    is_full = found["looked_at"] == window
+    is_partial = is_full and wanted.status == "processing"
+    if len(ids) > PAGE:
+        return Listed(rows, ids[PAGE - 1], is_partial=is_partial)
+    ended = not is_full or (
+        wanted.since is not None and found["latest"] < wanted.since - LATE_COMMITS
+    )
+    if ended:
+        return Listed(rows, None)
+    return Listed(rows, found["lowest"], found["reached"], is_partial)
+
+
+async def newer_jobs(database: Database, wanted: JobFilter, than: int) -> Newer:
+    """Whether a list that began with this job would begin with another by now."""
+    window = PAGE if wanted.is_narrow else 1
+    found = await _matching_jobs(database, wanted, window, above=than)
+    return _newer(bool(found["ids"]), found["looked_at"] == window)
+
+
+def _newer(any_matches: bool, is_full: bool) -> Newer:
+    if any_matches:
+        return "some"
+    return "unknown" if is_full else "none"
+
+
+async def _matching_jobs(database: Database, wanted: JobFilter, window: int, above: int = 0) -> Row:
+    """The ids of a page's jobs, and one more, of so many that are looked through; and how far these reach."""
     if wanted.text and not database.rights.sees_args:
         raise forbidden(f"{database.rights.login} may not see args, and so not search in them.")
     before = wanted.before
     # What is being processed is read whole anyway.
     if before is None and wanted.until is not None and wanted.status != "processing":
         before = await first_id_since(database, wanted.until + LATE_COMMITS, wanted.status)
-    window = _window(wanted)
     [found] = await database.rows(
         f"""
         with job as materialized (
-          {_latest(wanted.status, ", job.args" if wanted.text else "", window)}
+          {_latest(wanted.status, ", job.args" if wanted.text else "", window, above)}
         ),
         matching as (
           select job.id
@@ -219,18 +251,7 @@ async def jobs(database: Database, wanted: JobFilter) -> Listed:
         wanted.until,
         *([wanted.text] if wanted.text else []),
     )
-    ids = found["ids"]
-    rows = await _jobs_of(database, ids[:PAGE], wanted.status)
-    is_full = found["looked_at"] == window
-    is_partial = is_full and wanted.status == "processing"
-    if len(ids) > PAGE:
-        return Listed(rows, ids[PAGE - 1], is_partial=is_partial)
-    ended = not is_full or (
-        wanted.since is not None and found["latest"] < wanted.since - LATE_COMMITS
-    )
-    if ended:
-        return Listed(rows, None)
-    return Listed(rows, found["lowest"], found["reached"], is_partial)
+    return found
 
 
 def _window(wanted: JobFilter) -> int:
@@ -243,10 +264,12 @@ def _window(wanted: JobFilter) -> int:
     return WINDOW_OF_LETTERS if wanted.status == "dead_letter" else WINDOW
 
 
-def _latest(status: str | None, more: str, most: int) -> str:
+def _latest(status: str | None, more: str, most: int, above: int) -> str:
     """So many of the jobs that may have a status, the latest first, below the id $1, with what is asked about them."""
     columns = f"job.id, job.status, job.job_name, job.queue, job.tenant, job.enqueued_at {more}"
     source = f"select {columns} from soniq.all_jobs as job where {WHERE_THEY_ARE[status]}"
+    if above:
+        source += f" and job.id > {above:d}"
     # Leases have an index by deadline; of more than WINDOW, those with the latest are found. In the order of ids, the
     # planner would look for them among all that is queued.
     # For others, anything between the view and the order would keep it from reading in that order.
@@ -432,6 +455,27 @@ async def letter_groups(database: Database) -> list[Row]:
 
 async def letters(database: Database, wanted: LetterFilter) -> Listed:
     """Dead letters that match, those with the highest ids first, each with its last error."""
+    window = WINDOW_OF_LETTERS if wanted.is_narrow else PAGE + 1
+    looked_at = await _latest_letters(database, wanted, window)
+    rows = [each for each in looked_at if each["matches"]]
+    if len(rows) > PAGE:
+        return Listed(rows[:PAGE], rows[PAGE - 1]["id"])
+    if len(looked_at) < window:
+        return Listed(rows, None)
+    return Listed(rows, looked_at[-1]["id"], looked_at[-1]["dead_at"])
+
+
+async def newer_letters(database: Database, wanted: LetterFilter, than: int) -> Newer:
+    """Whether a list that began with this dead letter would begin with another by now."""
+    window = PAGE if wanted.is_narrow else 1
+    looked_at = await _latest_letters(database, wanted, window, above=than)
+    return _newer(any(each["matches"] for each in looked_at), len(looked_at) == window)
+
+
+async def _latest_letters(
+    database: Database, wanted: LetterFilter, window: int, above: int = 0
+) -> list[Row]:
+    """So many dead letters, and whether each matches."""
     # Those of one error have an index, and so have those of a queue that wait; for another filter, so many are looked
     # through.
     by_index = ""
@@ -439,8 +483,7 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
         by_index = "and each.job_name = $2 and each.error_type = $4 and each.error_pattern = $5"
     elif wanted.waiting and wanted.queue is not None:
         by_index = "and each.queue = $3 and each.replay_count = 0"
-    window = WINDOW_OF_LETTERS if wanted.is_narrow else PAGE + 1
-    looked_at = await database.rows(
+    return await database.rows(
         f"""
         select
           letter.*,
@@ -457,6 +500,7 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
             each.dead_at, each.replay_count, each.last_replayed_at, each.tenant, each.error_type, each.error_pattern
           from soniq.dead_letter_jobs as each
           where ($1::bigint is null or each.id < $1)
+            {f"and each.id > {above:d}" if above else ""}
             {by_index}
           order by each.id desc
           limit {window:d}
@@ -472,12 +516,6 @@ async def letters(database: Database, wanted: LetterFilter) -> Listed:
         wanted.until,
         wanted.waiting,
     )
-    rows = [each for each in looked_at if each["matches"]]
-    if len(rows) > PAGE:
-        return Listed(rows[:PAGE], rows[PAGE - 1]["id"])
-    if len(looked_at) < window:
-        return Listed(rows, None)
-    return Listed(rows, looked_at[-1]["id"], looked_at[-1]["dead_at"])
 
 
 # Schedules.

@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from soniq.dashboard.filters import LARGEST_ID, Selection
+from soniq.dashboard.filters import LARGEST_ID, Selection, in_utc
 
 Status = Literal["queued", "processing", "done", "cancelled", "dead_letter"]
 Id = Annotated[
@@ -22,6 +22,8 @@ Seconds = Annotated[
     Field(description="Seconds."),
 ]
 Name = Annotated[str, Field(max_length=1000)]
+# As in a query: in UTC, unless it says.
+Time = Annotated[datetime, AfterValidator(in_utc)]
 
 
 class Model(BaseModel):
@@ -386,8 +388,8 @@ class LetterSelection(Model):
     ids: list[GivenId] | None = Field(default=None, min_length=1, max_length=10000)
     job_name: Name | None = None
     queue: Name | None = None
-    since: datetime | None = Field(default=None, description="That died at this time or later.")
-    before: datetime | None = Field(default=None, description="That died before; by default now.")
+    since: Time | None = Field(default=None, description="That died at this time or later.")
+    before: Time | None = Field(default=None, description="That died before; by default now.")
     error_type: Name | None = None
     error_pattern: Name | None = None
     only_waiting: bool = Field(default=False, description="Of these, those not replayed.")

@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote, urlencode
 import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Match
 
 import soniq
 from soniq.dashboard.access import TOKEN_FIELD
@@ -96,12 +97,19 @@ def back_to(request: Request, address: str, notice: str) -> Response:
 
 
 def own_address(request: Request, given: str, otherwise: str = "overview") -> str:
-    """An address that a form gave, if it is one of this dashboard's, else that of a route."""
-    root = _cookie_path(request)
-    ours = given == root or given.startswith(root.rstrip("/") + "/")
-    if not ours or given.startswith("//") or "\\" in given or not given.isprintable():
+    """An address that a form gave, if it is that of a page of this dashboard, else that of a route."""
+    ours = given.startswith(_cookie_path(request).rstrip("/") + "/")
+    is_odd = given.startswith("//") or "\\" in given or not given.isprintable()
+    if not ours or is_odd or not _is_page(request, given):
         return path_to(request, otherwise)
     return given
+
+
+def _is_page(request: Request, address: str) -> bool:
+    """Whether a browser that is led there finds anything: not so where only forms are sent to."""
+    path = unquote(address.partition("#")[0].partition("?")[0])
+    asked = {**request.scope, "method": "GET", "path": path}
+    return any(each.matches(dict(asked))[0] is Match.FULL for each in request.app.routes)
 
 
 def _cookie_path(request: Request) -> str:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from soniq.dashboard import acting, looking
 from soniq.dashboard.filters import LetterFilter, Selection, job_id
 from soniq.dashboard.pages.forms import acting_form, text_of
+from soniq.dashboard.pages.live_list import live_list
 from soniq.dashboard.reaching import Database
 from soniq.dashboard.refusals import not_found
 from soniq.dashboard.rendering import back_to, own_address, page
@@ -50,15 +51,15 @@ async def letters(request: Request) -> Response:
     """Those that the filters of the address choose, the latest first."""
     wanted = LetterFilter.read(request.query_params)
     async with site_of(request).reach.database() as database:
-        listed = await looking.letters(database, wanted)
-    top = {"before": listed.rows[0]["id"] + 1} if listed.rows else {}
+        live = await live_list(request, database, wanted, looking.letters, looking.newer_letters)
     return page(
         request,
         "letters.html",
         database.rights,
         current="dead_letters",
-        here=f"{request.url.path}?{urlencode(wanted.query(**top))}",
-        listed=listed,
+        here=live.here,
+        live=live,
+        listed=live.listed,
         wanted=wanted,
         given=request.query_params,
     )

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from soniq.dashboard.pages.forms import text_of
+from soniq.dashboard.pages.forms import page_before, text_of
 from soniq.dashboard.refusals import Refusal
 from soniq.dashboard.rendering import own_address, page
 from soniq.dashboard.site import enter, path_to, site_of
@@ -19,9 +19,19 @@ async def sign_in(request: Request) -> Response:
     access = site_of(request).access
     access.check_origin(request)
     form = await request.form(max_files=0)
-    if not access.is_key(text_of(form, "key")):
-        refusal = Refusal(401, "unauthorized", "The key is not the right one.", "Try again.")
-        return page(request, "sign_in.html", None, status=401, refusal=refusal, wrong=True)
+    given = text_of(form, "key")
+    try:
+        access.check_key(request, given)
+    except Refusal as refusal:
+        return page(
+            request,
+            "sign_in.html",
+            None,
+            status=401,
+            refusal=refusal,
+            wrong=True,
+            before=await page_before(request),
+        )
     response = RedirectResponse(own_address(request, text_of(form, "next")), 303)
     access.sign_in(response, request)
     return response

@@ -1,13 +1,12 @@
 """Jobs: found by filters, one of them with its timeline; cancelled and retried."""
 
-from urllib.parse import urlencode
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from soniq.dashboard import acting, looking
 from soniq.dashboard.filters import STATUSES, JobFilter, job_id
 from soniq.dashboard.pages.forms import acting_form
+from soniq.dashboard.pages.live_list import live_list
 from soniq.dashboard.rendering import back_to, page
 from soniq.dashboard.site import path_to, site_of
 from soniq.dashboard.timeline import timeline
@@ -20,16 +19,15 @@ async def jobs(request: Request) -> Response:
     """Those that the filters of the address choose, the latest first."""
     wanted = JobFilter.read(request.query_params)
     async with site_of(request).reach.database() as database:
-        listed = await looking.jobs(database, wanted)
-    # What is looked at stays where it is, while newer jobs come in above.
-    top = {"before": listed.rows[0]["id"] + 1} if listed.rows else {}
+        live = await live_list(request, database, wanted, looking.jobs, looking.newer_jobs)
     return page(
         request,
         "jobs.html",
         database.rights,
         current="jobs",
-        here=f"{request.url.path}?{urlencode(wanted.query(**top))}",
-        listed=listed,
+        here=live.here,
+        live=live,
+        listed=live.listed,
         wanted=wanted,
         given=request.query_params,
         statuses=STATUSES,

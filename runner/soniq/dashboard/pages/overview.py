@@ -40,8 +40,7 @@ async def overview(request: Request) -> Response:
         runners=runners,
         queues=looking.worst_first(queues)[:WORST_QUEUES],
         queue_count=len(queues),
-        dead_letters=sum(each["dead_letters"] for each in queues),
-        ready=sum(each["ready"] for each in queues),
+        total=looking.total(queues),
         groups=groups[:WORST_GROUPS],
         group_count=len(groups),
     )

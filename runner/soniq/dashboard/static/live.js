@@ -115,7 +115,7 @@
       if (document.hidden) return;
       try {
         const answer = await fetch(away.dataset.reload, { method: "GET", credentials: "same-origin" });
-        if (answer.status !== 503) location.reload();
+        if (answer.status !== 503) location.replace(away.dataset.reload);
       } catch {
         // Not yet.
       }
