@@ -25,8 +25,10 @@ async def deploy_if_missing(connection: asyncpg.Connection) -> bool:
 
 async def deploy(connection: asyncpg.Connection) -> None:
     """Runs all scripts, each of which is one transaction and may run twice."""
+    await connection.execute("set client_min_messages = warning")  # what is there is no news
     for script in _deploy_scripts():
         await connection.execute(script.read_text(encoding="utf-8"))
+    await connection.execute("reset client_min_messages")
 
 
 def scripts_digest() -> str:

@@ -329,6 +329,7 @@ def follows_its_version(project: Project) -> None:
     dev.wait_for(r"^dev +\| the schema was brought to 0\.1\.0$")
     dev.serves()
     assert rows(project.url, "select soniq.version()") == [("0.1.0",)]
+    assert "already exists" not in dev.said
     end(dev)
     (project.folder / ".soniq/schema-digest").write_text("of other scripts\n")
     dev = start()
@@ -404,14 +405,18 @@ def test_files_that_a_server_has_are_left_alone(open_project: OpenProject) -> No
 def test_ports_that_are_taken_meanwhile(open_project: OpenProject) -> None:
     project = open_project()
     project.write(GREETING)
-    go = project.folder / "go"
-    programs = project.folder / "bin"
+    gate, programs = project.folder / "gate", project.folder / "bin"
+    gate.mkdir()
+    gate.chmod(0o777)
     programs.mkdir()
     (programs / "initdb").symlink_to(debian_binaries() / "initdb")
-    # A server and a dashboard that take their time before they listen.
+    # A server and a dashboard that tell their ports and wait before they listen.
     (programs / "postgres").write_text(
         f"""#!/bin/sh
-        case $1 in -D) while [ ! -e {go} ]; do sleep 0.02; done ;; esac
+        case $1 in -D)
+          echo "$@" >{gate}/postgres
+          while [ ! -e {gate}/go-postgres ]; do sleep 0.02; done ;;
+        esac
         exec {debian_binaries()}/postgres "$@"
         """
     )
@@ -420,8 +425,9 @@ def test_ports_that_are_taken_meanwhile(open_project: OpenProject) -> None:
         f"""
         import os, pathlib, sys, time
         if sys.orig_argv[-1] == "dashboard":
-            pathlib.Path("{project.folder}/dashboard").write_text(os.environ["SONIQ_DASHBOARD_PORT"])
-            while not pathlib.Path("{go}").exists():
+            gate = pathlib.Path("{gate}")
+            (gate / "dashboard").write_text("--port=" + os.environ["SONIQ_DASHBOARD_PORT"] + "\\n")
+            while not (gate / "go-dashboard").exists():
                 time.sleep(0.02)
         """,
         "sitecustomize.py",
@@ -429,23 +435,24 @@ def test_ports_that_are_taken_meanwhile(open_project: OpenProject) -> None:
     dev = project.dev(
         "jobs", "--no-reload", "--postgres", str(programs), PYTHONPATH=project.first()
     )
-    dev.wait_for(r"made anew$")
-    port = wait_for(lambda: urlsplit(project.url).port)
-    with socket.create_server(("127.0.0.1", port)):
-        go.touch()
-        dev.wait_for(rf"^dev +\| somebody else has taken the port {port}: on to the next$")
-        go.unlink()
-        dashboard = project.folder / "dashboard"
-        go.touch()
-        dev.wait_for(r"^dev +\| for other shells: ")
-        assert urlsplit(project.url).port != port
-        go.unlink()
-        port = int(wait_for(lambda: dashboard.read_text() if dashboard.exists() else None))
+
+    def take_port_of(name: str) -> int:
+        def find() -> re.Match[str] | None:
+            told = gate / name
+            return re.search(r"--port=(\d+).*\n", told.read_text()) if told.exists() else None
+
+        port = int(wait_for(find)[1])
         with socket.create_server(("127.0.0.1", port)):
-            go.touch()
+            (gate / f"go-{name}").touch()
             dev.wait_for(rf"^dev +\| somebody else has taken the port {port}: on to the next$")
-            told = dev.wait_for(r"^dev +\| the dashboard: (\S+) ")
-    assert urlsplit(told[1]).port not in (None, port)
+        return port
+
+    taken = take_port_of("postgres")
+    dev.wait_for(r"^dev +\| for other shells: ")
+    assert urlsplit(project.url).port not in (None, taken)
+    taken = take_port_of("dashboard")
+    told = dev.wait_for(r"^dev +\| the dashboard: (\S+) ")
+    assert urlsplit(told[1]).port not in (None, taken)
     dev.serves()
     dev.terminal.type("\x03")
     assert dev.terminal.exit_code() == 0

@@ -69,7 +69,9 @@ def test_a_killed_runner_loses_nothing_and_the_books_balance() -> None:
     assert demo.returncode == 0, said + demo.stderr
     assert set(re.findall(r"[^ -~]", said)) == {"\n"}, "plain text, for it is read through a pipe"
     assert len(said.splitlines()) < 45
-    killed = re.search(r"kill -9 \d+: a runner died with (\d+) jobs in its hands; \d+ takes its place", said)
+    killed = re.search(
+        r"kill -9 \d+: a runner died with (\d+) jobs in its hands; \d+ takes its place", said
+    )
     taken_back = re.search(r"(\d+) taken back from a dead runner", said)
     assert killed
     assert taken_back
@@ -156,7 +158,9 @@ def test_ctrl_c_stops_everything_and_leaves_nothing() -> None:
     _, complaint = demo.communicate(timeout=60)
     assert demo.returncode == 130
     assert complaint.endswith("script/demo: SIGINT: everything is stopped\n")
-    assert len(family) > 5, "the demo, soniq dev, PostgreSQL and its helpers, the warehouse, two runners"
+    assert len(family) > 5, (
+        "the demo, soniq dev, PostgreSQL and its helpers, the warehouse, two runners"
+    )
     assert [pid for pid in family if is_alive(pid)] == []
     assert demo_folders() == folders
 

@@ -123,7 +123,7 @@ def _check_names(modules: Sequence[str]) -> None:
     """Raises ModuleNotImportable for a file's name, as a shell completes it."""
     for name in modules:
         if name.endswith(".py"):
-            module = name.removesuffix(".py").removeprefix("./").replace("/", ".")
+            module = ".".join(Path(os.path.relpath(name)).with_suffix("").parts).lstrip(".")
             raise ModuleNotImportable(
                 f"{name} is a file: give the module's name, as one would import it: soniq dev {module}"
             )

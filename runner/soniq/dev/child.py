@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +48,7 @@ class Child:
         command: Command,
         log: Log,
         signals: Signals,
-        answers: Callable[[], Awaitable[None]] | None = None,
+        answers: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """answers: returns once the process is up. One that ends before that for the first time is given up."""
         self.is_up = asyncio.Event()
@@ -77,8 +77,9 @@ class Child:
 
     async def _ask(self) -> None:
         if self._answers is not None:
-            await self._answers()
-            self.is_up.set()
+            await first_of(self._answers(), self._told_to_stop.wait())
+            if not self._told_to_stop.is_set():
+                self.is_up.set()
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE

@@ -120,9 +120,9 @@ class _Session:
         """Has a database with the schema; the answer is False where it was told to stop meanwhile."""
         if self._plan.database_url is None:
             return await self._open_own_database(stack)
-        if self._plan.setup and not await self._signals.permit(self._set_up()):
+        if self._plan.setup and not await self._signals.wait_for(self._set_up()):
             return False
-        if not await self._signals.permit(self._check_database()):
+        if not await self._signals.wait_for(self._check_database()):
             return False
         await self.log.say(f"the database is that of SONIQ_DATABASE_URL: {masked(self._url)}")
         return True
@@ -144,7 +144,7 @@ class _Session:
             given=self._plan.postgres,
             fresh=self._plan.fresh,
         )
-        if not await self._signals.permit(wait_until_left(cluster.data)):
+        if not await self._signals.wait_for(wait_until_left(cluster.data)):
             return False
         if cluster.is_new:
             await asyncio.to_thread(cluster.make)
@@ -152,7 +152,7 @@ class _Session:
         where = _shown(cluster.data)
         await self.log.say(f"PostgreSQL {cluster.programs.version}, its files in {where}, {how}")
         server = await self._start(cluster, stack)
-        if server is None or not await self._signals.permit(self._deploy(server)):
+        if server is None or not await self._signals.wait_for(self._deploy(server)):
             return False
         self._url = server.url
         await self.log.say(f"for other shells: export SONIQ_DATABASE_URL={shlex.quote(self._url)}")

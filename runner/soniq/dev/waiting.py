@@ -36,7 +36,7 @@ class Signals:
         self._next.set()
         self._next = asyncio.Event()
 
-    async def permit(self, awaited: Coroutine[Any, Any, object]) -> bool:
+    async def wait_for(self, awaited: Coroutine[Any, Any, object]) -> bool:
         """Waits for something unless told to stop; the answer is whether to go on."""
         await first_of(awaited, self.more_than(0))
         return not self.received
