@@ -181,7 +181,7 @@ async def _refuse_company(connection: asyncpg.Connection) -> None:
 def _temporary_folder() -> Iterator[Path]:
     """A folder that the server's user can enter, for everything that goes with the demo."""
     with tempfile.TemporaryDirectory(
-        prefix="soniq-demo-", dir=_place_for_many_files(), ignore_cleanup_errors=True
+        prefix=f"soniq-demo-{os.getpid()}-", dir=_place_for_many_files(), ignore_cleanup_errors=True
     ) as name:
         home = Path(name)
         if os.geteuid() == 0:
