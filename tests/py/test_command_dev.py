@@ -392,7 +392,9 @@ def test_files_that_a_server_has_are_left_alone(open_project: OpenProject) -> No
         dev.terminal.close()
         for further in ((), ("--fresh",)):
             waiting = project.dev(*flags, *further)
-            waiting.wait_for(r"Ctrl-C stops everything$")
+            waiting.wait_for(
+                rf"waiting for a PostgreSQL server \(pid {server}\) that has the files"
+            )
             waiting.terminal.type("\x03")
             assert waiting.terminal.exit_code(5) == 0, waiting.said
             assert waiting.said.endswith("dev       | everything is stopped\n")

@@ -14,6 +14,8 @@ from soniq.errors import SoniqError
 
 PORT = 8787
 ANSWERS_WITHIN = 5.0  # seconds
+# There is no such number of a job, which only who has the key is told, and without the database.
+PROBE = "/api/jobs/0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,9 @@ class Dashboard:
                 reader, writer = await asyncio.open_connection(HOST, self.port)
                 try:
                     writer.write(
-                        f"GET /api/runners HTTP/1.0\r\nAuthorization: Bearer {self.key}\r\n\r\n".encode()
+                        f"GET {PROBE} HTTP/1.0\r\nAuthorization: Bearer {self.key}\r\n\r\n".encode()
                     )
-                    return b" 200 " in await reader.readline()
+                    return b" 422 " in await reader.readline()
                 finally:
                     writer.close()
         except OSError:

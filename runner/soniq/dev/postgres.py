@@ -7,7 +7,7 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,13 +170,17 @@ def _told(data: Path) -> Iterator[None]:
         ) from error
 
 
-async def wait_until_left(data: Path) -> None:
+async def wait_until_left(data: Path, say: Callable[[str], Awaitable[None]]) -> None:
     """Returns once no server has these files, as one may for a moment whose `soniq dev` was killed.
 
-    Raises SoniqError where one stays.
+    say: tells people that there is something to wait for. Raises SoniqError where one stays.
     """
     deadline = asyncio.get_running_loop().time() + GOES_WITHIN
+    told = False
     while (pid := await asyncio.to_thread(_holder, data)) is not None:
+        if not told:
+            await say(f"waiting for a PostgreSQL server (pid {pid}) that has the files in {data}")
+            told = True
         if asyncio.get_running_loop().time() > deadline:
             raise SoniqError(
                 f"a PostgreSQL server (pid {pid}) has the files in {data}: stop it, kill -INT {pid}"

@@ -144,7 +144,7 @@ class _Session:
             given=self._plan.postgres,
             fresh=self._plan.fresh,
         )
-        if not await self._signals.wait_for(wait_until_left(cluster.data)):
+        if not await self._signals.wait_for(wait_until_left(cluster.data, self.log.say)):
             return False
         if cluster.is_new:
             await asyncio.to_thread(cluster.make)
