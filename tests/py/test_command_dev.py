@@ -363,8 +363,6 @@ def follows_its_version(project: Project) -> None:
     fresh.serves()
     assert rows(project.url, kept) == []
     rows(project.url, "drop function soniq.version(); " + as_version("0.0.9", "varchar"))
-    kept_job = project.enqueue("greet", '{"name": "Ada"}')
-    project.result(kept_job)
     end(fresh, signal.SIGHUP)
     said = refused(16)
     assert "is of version 0.0.9 and cannot be brought to 0.1.0: InvalidFunctionDefinition" in said
