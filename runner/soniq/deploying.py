@@ -3,6 +3,7 @@
 Databases that are to be upgraded one day are deployed by sqitch, which keeps books (`soniq setup`).
 """
 
+import hashlib
 from pathlib import Path
 
 import asyncpg
@@ -14,13 +15,26 @@ from soniq.database import HAS_SCHEMA
 async def deploy_if_missing(connection: asyncpg.Connection) -> bool:
     """Deploys the schema, unless there is one, of whatever version; the answer is whether it did.
 
-    Where it was interrupted, it is done anew: each script may run twice.
+    Where it was interrupted, it is done anew.
     """
     if await connection.fetchval(HAS_SCHEMA):
         return False
+    await deploy(connection)
+    return True
+
+
+async def deploy(connection: asyncpg.Connection) -> None:
+    """Runs all scripts, each of which is one transaction and may run twice."""
+    await connection.execute("set client_min_messages = warning")  # what is there is no news
     for script in _deploy_scripts():
         await connection.execute(script.read_text(encoding="utf-8"))
-    return True
+    await connection.execute("reset client_min_messages")
+
+
+def scripts_digest() -> str:
+    """What tells whether the scripts are those that were run."""
+    texts = [script.read_bytes() for script in _deploy_scripts()]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 
 def _deploy_scripts() -> list[Path]:

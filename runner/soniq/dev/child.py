@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +36,8 @@ class Command:
 
 def of_soniq(*arguments: str) -> list[str]:
     """What runs the command `soniq` of this very package."""
-    return [sys.executable, "-m", "soniq.cli", *arguments]
+    # -P: a module of the project may have the name of one of Python's.
+    return [sys.executable, "-P", "-m", "soniq.cli", *arguments]
 
 
 class Child:
@@ -47,7 +48,7 @@ class Child:
         command: Command,
         log: Log,
         signals: Signals,
-        answers: Callable[[], Awaitable[None]] | None = None,
+        answers: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """answers: returns once the process is up. One that ends before that for the first time is given up."""
         self.is_up = asyncio.Event()
@@ -59,26 +60,26 @@ class Child:
         self._told_to_stop = asyncio.Event()
         self._told_to_restart = asyncio.Event()
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Within the block, the process runs; at its end, it has been stopped."""
-        async with asyncio.TaskGroup() as tasks:
-            asking = tasks.create_task(self._ask())
-            tasks.create_task(self._keep())
-            try:
-                yield
-            finally:
-                asking.cancel()
-                self._told_to_stop.set()
-
     def restart(self) -> None:
         """Stops the process in order and starts it anew."""
         self._told_to_restart.set()
 
+    def stop(self) -> None:
+        """Stops the process in order, and for good."""
+        self._told_to_stop.set()
+
+    async def keep(self) -> None:
+        """Runs the process until it is told to stop and has stopped, or is given up."""
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(self._ask())
+            await self._keep()
+            asking.cancel()
+
     async def _ask(self) -> None:
         if self._answers is not None:
-            await self._answers()
-            self.is_up.set()
+            await first_of(self._answers(), self._told_to_stop.wait())
+            if not self._told_to_stop.is_set():
+                self.is_up.set()
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
@@ -113,6 +114,19 @@ class Child:
             self._told_to_restart.wait(),
             within=None if waits else pause,
         )
+
+
+@asynccontextmanager
+async def kept(*children: Child) -> AsyncIterator[None]:
+    """Within the block, the processes run; at its end, all have been stopped, at once."""
+    async with asyncio.TaskGroup() as tasks:
+        for child in children:
+            tasks.create_task(child.keep())
+        try:
+            yield
+        finally:
+            for child in children:
+                child.stop()
 
 
 @asynccontextmanager

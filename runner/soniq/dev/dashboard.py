@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from soniq.dev.child import Command, of_soniq
-from soniq.dev.postgres import free_port
+from soniq.dev.ports import HOST, free_port
 from soniq.embedded import dying_with_parent
 from soniq.errors import SoniqError
 
-HOST, PORT = "127.0.0.1", 8787
+PORT = 8787
+ANSWERS_WITHIN = 5.0  # seconds
+# There is no such number of a job, which only who has the key is told, and without the database.
+PROBE = "/api/jobs/0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,22 @@ class Dashboard:
         )
 
     async def answers(self) -> None:
-        """Returns once it listens."""
+        """Returns once it lets in who has the key. Another project's, which may be on the port, has another key."""
         while True:
-            try:
-                _, writer = await asyncio.open_connection(HOST, self.port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
+            if await self._lets_in():
                 return
+            await asyncio.sleep(0.05)
+
+    async def _lets_in(self) -> bool:
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN):
+                reader, writer = await asyncio.open_connection(HOST, self.port)
+                try:
+                    writer.write(
+                        f"GET {PROBE} HTTP/1.0\r\nAuthorization: Bearer {self.key}\r\n\r\n".encode()
+                    )
+                    return b" 422 " in await reader.readline()
+                finally:
+                    writer.close()
+        except OSError:
+            return False

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from soniq.database import describe
 from soniq.embedded import User
 from soniq.errors import SoniqError
 
@@ -37,11 +38,15 @@ class Folder:
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 file.seek(0)
                 raise SoniqError(
                     f"`soniq dev` runs in {self.project} already (pid {file.read().strip()}): stop that one, or start"
                     " this one in another folder"
+                ) from error
+            except OSError as error:  # as on some file systems of a network
+                raise SoniqError(
+                    f"{lock} cannot be locked: {describe(error)}; start `soniq dev` in a folder on another file system"
                 ) from error
             file.truncate(0)
             file.write(f"{os.getpid()}\n")

@@ -1,52 +1,120 @@
 """The database of one's own: a server with its files in .soniq/, reached over a port that stays the same if it can."""
 
 import asyncio
+import math
 import os
 import secrets
 import shutil
 import signal
-import socket
-from collections.abc import Mapping
-from contextlib import suppress
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 
-import soniq
-from soniq.database import CANNOT_CONNECT, check_schema, close, connect_at_start, describe
-from soniq.deploying import deploy_if_missing
+from soniq.database import CANNOT_CONNECT, close, describe
 from soniq.dev.child import Command
 from soniq.dev.folder import Folder
+from soniq.dev.ports import HOST, free_port
+from soniq.dev.schema import FRESH
 from soniq.embedded import NoServer, Programs, dying_with_parent, find_programs, server_user
-from soniq.errors import SchemaMismatch, SoniqError
+from soniq.errors import SoniqError
 
 USER = "dev"  # not soniq: the schema of a user's own name is first in its search_path
 FIRST_PORT = 54320
 OPTIONS = {
-    "listen_addresses": "127.0.0.1",
+    "listen_addresses": HOST,
     "unix_socket_directories": "",
     "log_checkpoints": "off",
     "log_line_prefix": "",  # soniq dev has its own
 }
 GOES_WITHIN = 10.0  # seconds, a server that a killed `soniq dev` has left
-FRESH = "make it anew, without its jobs and all else that is in it: soniq dev --fresh"
+ANSWERS_WITHIN = 30.0  # seconds, a server that says that it is ready
 
 
 @dataclass(frozen=True, slots=True)
-class Postgres:
+class Cluster:
+    """The files of a server, and the programs that go with them."""
+
+    folder: Folder
+    data: Path
+    programs: Programs
+    is_new: bool
+
+    @classmethod
+    def found(
+        cls, folder: Folder, environment: Mapping[str, str], *, given: str | None, fresh: bool
+    ) -> "Cluster":
+        """The files that there are, or those that make() is to make.
+
+        given: the folder with the programs. fresh: the files are to be made anew.
+
+        Raises NoServer and SoniqError.
+        """
+        place = folder.place_for(server_user())
+        data, copies = place / "postgres", place / "server"
+        with _told(data):
+            if fresh or not data.exists():
+                programs = find_programs(environment, copies, given=given)
+                return cls(folder, data, programs, is_new=True)
+            if folder.address is None:
+                raise SoniqError(
+                    f"{folder.path / 'address'} is gone, with the password of {data}: {FRESH}"
+                )
+            programs = _programs_for(data, environment, copies, given)
+            return cls(folder, data, programs, is_new=False)
+
+    def make(self) -> None:
+        """Makes the files, in place of those that there are; takes a second or two. No server may have them.
+
+        Raises NoServer and SoniqError.
+        """
+        with _told(self.data):
+            if self.data.exists():
+                shutil.rmtree(self.data)
+            password = secrets.token_urlsafe(12)
+            self.folder.address = _address(password, self._former_port)
+            file = self.data.with_name("password")
+            file.touch(mode=0o600)
+            file.write_text(password)
+            self.programs.user.own(file)
+            try:
+                self.programs.make_cluster(self.data, user=USER, password_file=file)
+            finally:
+                file.unlink()
+
+    def server(self) -> "Server":
+        """The server, to be started at once: on the port that it had, if that is free, or on the next that is."""
+        password = urlsplit(self.folder.address or "").password or ""
+        url = _address(password, free_port(self._former_port))
+        self.folder.address = url
+        return Server(url, self.data, self.programs)
+
+    @property
+    def _former_port(self) -> int:
+        return urlsplit(self.folder.address or "").port or FIRST_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
     """A server that is ready to be started."""
 
     url: str
     data: Path
     programs: Programs
-    is_new: bool
+
+    @property
+    def port(self) -> int:
+        """Where it is to listen."""
+        return urlsplit(self.url).port or FIRST_PORT
 
     @property
     def command(self) -> Command:
         """What starts it."""
-        options = {**OPTIONS, "port": str(urlsplit(self.url).port)}
+        options = {**OPTIONS, "port": str(self.port)}
         return Command(
             "postgres",
             [*dying_with_parent(signal.SIGINT), *self.programs.command(self.data, options)],
@@ -55,89 +123,26 @@ class Postgres:
         )
 
     async def answers(self) -> None:
-        """Returns once it lets clients in."""
+        """Returns once it lets clients in. Raises SoniqError where it is ready, and does not."""
+        deadline = math.inf
         while True:
             await asyncio.sleep(0.02)
-            if not _is_ready(self.data):
+            if not await asyncio.to_thread(_is_ready, self.data):
                 continue  # it would complain of whoever comes too early
-            with suppress(*CANNOT_CONNECT):
-                await close(await asyncpg.connect(self.url, timeout=5))
-                return
-
-    async def deploy(self) -> bool:
-        """Deploys the schema, if there is none; the answer is whether it did. Raises SchemaMismatch."""
-        connection = await connect_at_start(self.url, "dev")
-        try:
-            is_new = await deploy_if_missing(connection)
+            deadline = min(deadline, asyncio.get_running_loop().time() + ANSWERS_WITHIN)
             try:
-                await check_schema(connection, self.url)
-            except SchemaMismatch as error:
-                found = await connection.fetchval("select soniq.version()")
-                raise SchemaMismatch(
-                    f"the schema in {self.data} is of version {found}, and this is soniq {soniq.__version__}:"
-                    f" install soniq {found} to go on with its jobs, or {FRESH}"
-                ) from error
-        finally:
-            await close(connection)
-        return is_new
+                return await close(await asyncpg.connect(self.url, timeout=5))
+            except CANNOT_CONNECT as error:
+                may_pass = isinstance(error, OSError | asyncpg.CannotConnectNowError)
+                if not may_pass or asyncio.get_running_loop().time() > deadline:
+                    raise SoniqError(
+                        f"PostgreSQL is ready, and does not let us in: {describe(error)}; if it is not mended, {FRESH}"
+                    ) from error
 
 
-def prepare(
-    folder: Folder, environment: Mapping[str, str], *, given: str | None, fresh: bool
-) -> Postgres:
-    """Finds a server and makes its files, unless they are there. Takes a second or two.
-
-    given: the folder with its programs. fresh: makes the files anew.
-
-    Raises NoServer and SoniqError.
-    """
-    place = folder.place_for(server_user())
-    try:
-        return _prepare(folder, environment, place, given, fresh)
-    except OSError as error:
-        raise SoniqError(
-            f"the database cannot be made in {place}: {describe(error)}; see to that, or set SONIQ_DATABASE_URL to one"
-            " that is there"
-        ) from error
-
-
-def _prepare(
-    folder: Folder, environment: Mapping[str, str], place: Path, given: str | None, fresh: bool
-) -> Postgres:
-    data = place / "postgres"
-    if fresh:
-        shutil.rmtree(data, ignore_errors=True)
-    is_new = not data.exists()
-    if is_new:
-        programs = find_programs(environment, place / "server", given=given)
-        url = _address(folder.address, secrets.token_urlsafe(12))
-        _make(programs, data, urlsplit(url).password or "")
-    else:
-        programs = _programs_for(data, environment, place / "server", given)
-        if folder.address is None:
-            raise SoniqError(
-                f"{folder.path / 'address'} is gone, with the password of {data}: {FRESH}"
-            )
-        url = _address(folder.address, urlsplit(folder.address).password or "")
-    folder.address = url
-    return Postgres(url, data, programs, is_new)
-
-
-def _address(former: str | None, password: str) -> str:
-    """The address on the port that it had, if that is free, or on the next that is."""
-    port = free_port((urlsplit(former).port if former else None) or FIRST_PORT)
-    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
-
-
-def _make(programs: Programs, data: Path, password: str) -> None:
-    file = data.with_name("password")
-    file.touch(mode=0o600)
-    file.write_text(password)
-    programs.user.own(file)
-    try:
-        programs.make_cluster(data, user=USER, password_file=file)
-    finally:
-        file.unlink()
+def _address(password: str, port: int) -> str:
+    # The server knows no SSL, and PGSSLMODE may ask for it.
+    return f"postgresql://{USER}:{password}@{HOST}:{port}/postgres?sslmode=disable"
 
 
 def _programs_for(
@@ -153,28 +158,29 @@ def _programs_for(
         ) from error
 
 
-def free_port(first: int) -> int:
-    """The first free port of 127.0.0.1, from this one on."""
-    for port in range(first, first + 1000):
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise SoniqError(
-        f"no port from {first} to {first + 999} is free on 127.0.0.1: free one of them"
-    )
+@contextmanager
+def _told(data: Path) -> Iterator[None]:
+    """Raises SoniqError for what the system refuses within the block."""
+    try:
+        yield
+    except OSError as error:
+        raise SoniqError(
+            f"the database cannot be made in {data}: {describe(error)}; see to that, or set SONIQ_DATABASE_URL to one"
+            " that is there"
+        ) from error
 
 
-async def wait_until_left(data: Path) -> None:
+async def wait_until_left(data: Path, say: Callable[[str], Awaitable[None]]) -> None:
     """Returns once no server has these files, as one may for a moment whose `soniq dev` was killed.
 
-    Raises SoniqError where one stays.
+    say: tells people that there is something to wait for. Raises SoniqError where one stays.
     """
     deadline = asyncio.get_running_loop().time() + GOES_WITHIN
-    while (pid := _holder(data)) is not None:
+    told = False
+    while (pid := await asyncio.to_thread(_holder, data)) is not None:
+        if not told:
+            await say(f"waiting for a PostgreSQL server (pid {pid}) that has the files in {data}")
+            told = True
         if asyncio.get_running_loop().time() > deadline:
             raise SoniqError(
                 f"a PostgreSQL server (pid {pid}) has the files in {data}: stop it, kill -INT {pid}"
@@ -183,18 +189,29 @@ async def wait_until_left(data: Path) -> None:
 
 
 def _holder(data: Path) -> int | None:
+    """The server that is at work on these files. The number that one has noted may be another process's by now."""
     try:
         pid = int(_noted(data)[0])
-        os.kill(pid, 0)
-    except (ProcessLookupError, ValueError, IndexError):
+    except (ValueError, IndexError):
         return None
-    except PermissionError:
-        pass  # somebody else's, but there
-    return pid
+    return pid if _is_server(pid, data) else None
+
+
+def _is_server(pid: int, data: Path) -> bool:
+    if Path("/proc/self").exists():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+        return os.fsencode(data) in command.split(b"\0")
+    # Where processes do not show their arguments to others, as on macOS.
+    asked = ["ps", "-p", str(pid), "-o", "comm="]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return Path(done.stdout.strip()).name == "postgres"
 
 
 def _is_ready(data: Path) -> bool:
-    return "ready" in map(str.strip, _noted(data)[-1:])
+    return _holder(data) is not None and "ready" in map(str.strip, _noted(data)[-1:])
 
 
 def _noted(data: Path) -> list[str]:

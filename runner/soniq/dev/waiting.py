@@ -27,12 +27,19 @@ class Signals:
         self._next = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._note)
+            # Who is started by nohup is to outlive the terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self._note)
 
     def _note(self) -> None:
         self.received += 1
         self._next.set()
         self._next = asyncio.Event()
+
+    async def wait_for(self, awaited: Coroutine[Any, Any, object]) -> bool:
+        """Waits for something unless told to stop; the answer is whether to go on."""
+        await first_of(awaited, self.more_than(0))
+        return not self.received
 
     async def more_than(self, number: int) -> None:
         """Returns once more than so many were received."""
