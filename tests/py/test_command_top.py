@@ -1,6 +1,7 @@
 """`soniq top`, at a real terminal and without one."""
 
 import re
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -342,7 +343,7 @@ def test_ctrl_z_leaves_the_terminal_to_the_shell_meanwhile(database: str) -> Non
     # dash, since bash would itself put right what is left wrong.
     with closing(Terminal(["dash", "-i"], environment(database, {"PS1": "shell> "}))) as shell:
         shell.wait_for("shell>")
-        shell.type(f"{SONIQ} top\n")
+        shell.type(f"{shlex.quote(str(SONIQ))} top\n")
         shell.wait_for("QUEUES")
         assert shell.settings != shell.mode
         for times in (1, 2):

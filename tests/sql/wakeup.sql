@@ -74,20 +74,6 @@ select exists (select from pg_catalog.pg_available_extensions where name = 'dbli
 \if :has_dblink
 create extension if not exists dblink;
 
-create function pg_temp.connect(name text)
-returns void
-language sql
-as $$
-  select dblink_connect(
-    connect.name,
-    format(
-      'host=''%s'' port=%s dbname=''%s'' user=''%s''',
-      coalesce(host(inet_server_addr()), split_part(current_setting('unix_socket_directories'), ',', 1)),
-      current_setting('port'), current_database(), current_user
-    )
-  );
-$$;
-
 create function pg_temp.ask(name text, query text)
 returns text
 language sql
