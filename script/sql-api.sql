@@ -31,7 +31,7 @@ values
   (
     'Operating',
     'What a person at psql, or a tool, calls.',
-    '{get_job, cancel, retry, pause_queue, resume_queue, configure_queue}'
+    '{get_job, cancel, retry, run_now, pause_queue, resume_queue, configure_queue}'
   ),
   (
     'Dead letters',

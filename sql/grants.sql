@@ -105,6 +105,7 @@ as $$
     ('function', 'resume_queue', null, '{admin}'),
     ('function', 'resume_schedule', null, '{admin}'),
     ('function', 'retry', null, '{admin}'),
+    ('function', 'run_now', null, '{admin}'),
     ('function', 'run_schedule_now', null, '{admin}'),
     ('function', 'unschedule', null, '{admin}'),
     ('function', '_shown_args', null, '{admin}'),

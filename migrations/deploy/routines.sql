@@ -4670,6 +4670,30 @@ $$;
 comment on function soniq.retry(bigint) is
 'Makes a job ready now that waits for a retry, a snooze or its scheduled_at, and wakes a runner for it. It keeps its attempt, errors, priority and dedup_key; one that is ready already keeps its place; in a paused queue it waits for resume_queue(). Answers with the status the job has then: queued, and ready; or processing, done, cancelled or dead_letter, which are left alone (replay_dead_letters() makes a new job of a dead letter, enqueue() of the others); or NULL if there is no such job.';
 
+create or replace function soniq.run_now(job_id bigint, out status text, out runs_as bigint)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  status := soniq.retry(job_id => run_now.job_id);
+  if status = 'queued' then
+    runs_as := run_now.job_id;
+  elsif status = 'dead_letter' then
+    runs_as := replay.job_id
+      from soniq.replay_dead_letters(ids => array[run_now.job_id]) as replay;
+    status := case when runs_as is not null then status end; -- deleted meanwhile
+  end if;
+end;
+$$;
+
+comment on function soniq.run_now(bigint) is
+'Runs a job now, as far as that can be: one that waits as retry() does, a dead letter as a new job, as replay_dead_letters() does.
+
+status: what the job was found to be: queued, processing, done, cancelled or dead_letter; NULL if there is no such job.
+runs_as: the id that runs: its own, or that of the new job; NULL where it does not run anew: it is processing already, it was done or cancelled, or there is none.';
+
 -- Runners: processes that may hold jobs. A runner is registered when it starts, shows by heartbeats that it lives,
 -- and gets a new id each time, so a restarted one is never taken for its former self.
 
@@ -8703,6 +8727,7 @@ as $$
     ('function', 'resume_queue', null, '{admin}'),
     ('function', 'resume_schedule', null, '{admin}'),
     ('function', 'retry', null, '{admin}'),
+    ('function', 'run_now', null, '{admin}'),
     ('function', 'run_schedule_now', null, '{admin}'),
     ('function', 'unschedule', null, '{admin}'),
     ('function', '_shown_args', null, '{admin}'),

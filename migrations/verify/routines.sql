@@ -140,6 +140,7 @@ from pg_catalog.unnest(array[
     'get_job',
     'cancel',
     'retry',
+    'run_now',
     'register_runner',
     'heartbeat',
     '_hand_back_all',

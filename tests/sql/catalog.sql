@@ -22,8 +22,8 @@ select set_eq(
     'deregister_runner', 'enqueue', 'enqueue_many', 'fail', 'get_job', 'grant_roles', 'heartbeat', 'history', 'metrics',
     'pause_queue', 'pause_schedule', 'preview_schedule', 'prune_dead_letters', 'prune_schedules', 'register_job_type',
     'register_runner', 'release', 'replay_dead_letters', 'resume_queue', 'resume_runner', 'resume_schedule',
-    'retry', 'run_schedule_now', 'schedule', 'snooze', 'stop_waiting', 'take_bell', 'tick', 'unbind_tenant', 'unschedule', 'version',
-    'wait_for_jobs', 'wake_others'
+    'retry', 'run_now', 'run_schedule_now', 'schedule', 'snooze', 'stop_waiting', 'take_bell', 'tick', 'unbind_tenant', 'unschedule',
+    'version', 'wait_for_jobs', 'wake_others'
   ],
   'these functions are the interface, and no others'
 );

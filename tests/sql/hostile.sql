@@ -370,6 +370,7 @@ values
   ('resume_runner', format($$select soniq.resume_runner(%s, '{%s}', '{%s}')$$, :runner, :claimed, :attempt)),
   ('resume_schedule', $$select soniq.resume_schedule('hostile schedule')$$),
   ('retry', format('select soniq.retry(%s)', :claimed)),
+  ('run_now', format('select soniq.run_now(%s)', :claimed)),
   ('run_schedule_now', $$select soniq.run_schedule_now('hostile schedule')$$),
   ('schedule', $$
     select soniq.schedule(

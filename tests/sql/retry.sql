@@ -90,5 +90,34 @@ select is(soniq.retry(:letter), 'dead_letter', 'a dead letter is not replayed');
 select is((pg_temp.job(:letter)).replay_count, 0, 'nor counts one');
 select is(soniq.retry(null), null, 'NULL is no job');
 
+-- Run now, whatever it is.
+
+select soniq.enqueue('retry', delay => '1 hour') as later \gset
+select is(soniq.run_now(:later)::text, format('(queued,%s)', :later), 'what waits runs as itself');
+select is((pg_temp.job(:later)).scheduled_at, soniq.clock(), 'at once');
+create temporary table ran as
+select * from soniq.run_now(:letter);
+select is((select status from ran), 'dead_letter', 'a dead letter runs');
+select is(
+  (select (job_name, status::text, replay_of) from soniq.all_jobs where id = (select runs_as from ran)),
+  (select (letter.job_name, 'queued'::text, letter.id) from soniq.dead_letter_jobs as letter where letter.id = :letter),
+  'as a new job'
+);
+select is((pg_temp.job(:letter)).replay_count, 1, 'which the letter counts');
+select is((soniq.run_now(:letter)).status, 'dead_letter', 'and again, as often as it is asked');
+select job_id as at_work from pg_temp.new_lease() \gset
+select is(soniq.run_now(:at_work)::text, '(processing,)', 'what is at work runs already');
+select soniq.cancel(:later) \g /dev/null
+select is(soniq.run_now(:later)::text, '(cancelled,)', 'what is over stays so');
+select is(soniq.run_now(null)::text, '(,)', 'and NULL is no job');
+
+-- One that is deleted between the look and the replay.
+create or replace function soniq.retry(job_id bigint)
+returns text
+language sql
+volatile
+as $$ select 'dead_letter' $$;
+select is(soniq.run_now(-1)::text, '(,)', 'a letter that is deleted meanwhile is none');
+
 select * from finish();
 rollback;

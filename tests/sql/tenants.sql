@@ -353,6 +353,8 @@ values
   ('select soniq.cancel((select queued from whose where tenant is null))', null),
   ('select soniq.retry((select queued from whose where tenant = $$bolt$$))', null),
   ('select soniq.retry((select queued from whose where tenant = $$acme$$))', 'queued'),
+  ('select soniq.run_now((select queued from whose where tenant = $$acme$$)) = row($$queued$$::text, (select queued from whose where tenant = $$acme$$))', 'true'),
+  ('select soniq.run_now((select dead from whose where tenant = $$bolt$$))', '(,)'),
   ('select soniq.cancel((select queued from whose where tenant = $$acme$$))', 'cancelled'),
   ('select count(*) from soniq.replay_dead_letters((select array_agg(dead) from whose))', '1'),
   ('select count(*) from soniq.replay_dead_letters(everything => true, dry_run => true)', '0'),

@@ -131,29 +131,18 @@ def cancel(job_id: int, as_json: bool) -> None:
 def retry(job_id: int, as_json: bool) -> None:
     """Runs a job now: one that waits for a retry, a snooze or its time, or a dead letter, as a new job."""
 
-    async def work(connection: asyncpg.Connection) -> int | None:
-        status = await connection.fetchval("select soniq.retry(job_id => $1)", job_id)
-        match status:
-            case "queued":
-                return None
-            case "dead_letter":
-                return await _replay(connection, job_id)
-            case None:
-                raise DatabaseRefused(_no_such_job(job_id))
-            case "processing":
-                raise DatabaseRefused(
-                    f"job {job_id} is processing already; if this attempt fails, it can be retried"
-                )
-            case _:
-                raise DatabaseRefused(
-                    f"job {job_id} is {status}, and only jobs that wait and dead letters can be retried;"
-                    f" enqueue it anew, with what `soniq jobs show {job_id}` tells"
-                )
+    async def work(connection: asyncpg.Connection) -> int:
+        status, runs_as = await connection.fetchrow(
+            "select status, runs_as from soniq.run_now(job_id => $1)", job_id
+        )
+        if runs_as is None:
+            raise DatabaseRefused(_why_not_run(job_id, status))
+        return int(runs_as)
 
-    new_id = on_database(work)
-    if new_id is not None:
-        told: dict[str, int | str] = {"dead_letter_id": job_id, "job_id": new_id}
-        text = f"dead letter {job_id} runs again as job {new_id}"
+    runs_as = on_database(work)
+    if runs_as != job_id:
+        told: dict[str, int | str] = {"dead_letter_id": job_id, "job_id": runs_as}
+        text = f"dead letter {job_id} runs again as job {runs_as}"
     else:
         told = {"job_id": job_id, "status": "queued"}
         text = f"job {job_id} is ready to run now"
@@ -163,13 +152,17 @@ def retry(job_id: int, as_json: bool) -> None:
         click.echo(text)
 
 
-async def _replay(connection: asyncpg.Connection, job_id: int) -> int:
-    new_id = await connection.fetchval(
-        "select job_id from soniq.replay_dead_letters(ids => array[$1::bigint])", job_id
-    )
-    if new_id is None:  # deleted meanwhile
-        raise DatabaseRefused(_no_such_job(job_id))
-    return int(new_id)
+def _why_not_run(job_id: int, status: str | None) -> str:
+    match status:
+        case None:
+            return _no_such_job(job_id)
+        case "processing":
+            return f"job {job_id} is processing already; if this attempt fails, it can be retried"
+        case _:
+            return (
+                f"job {job_id} is {status}, and only jobs that wait and dead letters can be retried;"
+                f" enqueue it anew, with what `soniq jobs show {job_id}` tells"
+            )
 
 
 async def _job(connection: asyncpg.Connection, job_id: int) -> asyncpg.Record:

@@ -47,20 +47,22 @@ def status(as_json: bool) -> None:
     )
 
 
+# How many runners are alive, silent and lost, and how many of their slots are in use.
+RUNNERS = """
+    select
+      count(*) filter (where state = 'alive') as alive,
+      count(*) filter (where state = 'silent') as silent,
+      count(*) filter (where state = 'lost') as lost,
+      coalesce(sum(running), 0)::bigint as running,
+      coalesce(sum(concurrency) filter (where state <> 'lost'), 0)::bigint as concurrency
+    from soniq.runner_stats
+"""
+
+
 async def read_status(connection: asyncpg.Connection) -> dict[str, Any]:
     """What `soniq status` prints of the database."""
     queues = await connection.fetch("select * from soniq.queue_stats order by queue")
-    runners = await connection.fetchrow(
-        """
-        select
-          count(*) filter (where state = 'alive') as alive,
-          count(*) filter (where state = 'silent') as silent,
-          count(*) filter (where state = 'lost') as lost,
-          coalesce(sum(running), 0)::bigint as running,
-          coalesce(sum(concurrency) filter (where state <> 'lost'), 0)::bigint as concurrency
-        from soniq.runner_stats
-        """
-    )
+    runners = await connection.fetchrow(RUNNERS)
     # Of those that vacuum has to wait for.
     oldest = await connection.fetchval(
         """

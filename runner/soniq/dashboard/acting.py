@@ -41,35 +41,27 @@ async def cancel(reach: Reach, who: str, job_id: int) -> None:
 async def retry(reach: Reach, who: str, job_id: int) -> int:
     """Runs a job that waits now, or a dead letter as a new job. Answers with the id that will run; raises Refusal."""
     async with reach.database() as database:
-        status = await database.value("select soniq.retry(job_id => $1)", job_id)
-        match status:
-            case "queued":
-                runs_as = job_id
-            case "dead_letter":
-                runs_as = await _replay_one(database, job_id)
-            case None:
-                raise no_such_job(job_id)
-            case "processing":
-                raise conflict(
-                    f"Job {job_id} is processing already.",
-                    "If this attempt fails, it can be retried.",
-                )
-            case _:
-                raise conflict(
-                    f"Job {job_id} is {_in_words(status)}.",
-                    "Only jobs that wait and dead letters can be retried; enqueue it anew.",
-                )
-    _tell(who, "retried job %s, which runs as job %s", job_id, runs_as)
-    return runs_as
+        run = await database.row("select status, runs_as from soniq.run_now(job_id => $1)", job_id)
+    assert run is not None
+    if run["runs_as"] is None:
+        raise _not_run(job_id, run["status"])
+    _tell(who, "retried job %s, which runs as job %s", job_id, run["runs_as"])
+    return int(run["runs_as"])
 
 
-async def _replay_one(database: Database, letter_id: int) -> int:
-    new_id = await database.value(
-        "select job_id from soniq.replay_dead_letters(ids => array[$1::bigint])", letter_id
-    )
-    if new_id is None:  # deleted meanwhile
-        raise no_such_job(letter_id)
-    return int(new_id)
+def _not_run(job_id: int, status: str | None) -> Exception:
+    match status:
+        case None:
+            return no_such_job(job_id)
+        case "processing":
+            return conflict(
+                f"Job {job_id} is processing already.", "If this attempt fails, it can be retried."
+            )
+        case _:
+            return conflict(
+                f"Job {job_id} is {_in_words(status)}.",
+                "Only jobs that wait and dead letters can be retried; enqueue it anew.",
+            )
 
 
 def no_such_job(job_id: int) -> Exception:

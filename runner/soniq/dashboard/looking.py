@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from soniq.commands.status import RUNNERS
 from soniq.dashboard.filters import JobFilter, LetterFilter
 from soniq.dashboard.reaching import Database
 from soniq.dashboard.refusals import forbidden
@@ -57,17 +58,7 @@ async def history(
 
 async def runner_summary(database: Database) -> Row:
     """How many runners are alive, silent and lost, and how many of their slots are in use."""
-    found = await database.row(
-        """
-        select
-          count(*) filter (where state = 'alive') as alive,
-          count(*) filter (where state = 'silent') as silent,
-          count(*) filter (where state = 'lost') as lost,
-          coalesce(sum(running), 0)::bigint as running,
-          coalesce(sum(concurrency) filter (where state <> 'lost'), 0)::bigint as concurrency
-        from soniq.runner_stats
-        """
-    )
+    found = await database.row(RUNNERS)
     assert found is not None
     return found
 
